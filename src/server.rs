@@ -1,0 +1,1 @@
+//! Builds and wires everything in order; drains on shutdown.
