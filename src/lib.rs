@@ -10,7 +10,7 @@
 //! | [`config`] | file, environment and arguments, and nothing else reads those | acts on them |
 //! | [`access`] | who may publish which name | logs a secret |
 //! | [`logging`] | log lines: filter, format, standard error | knows what is logged |
-//! | [`metrics`] | the names of all counters, and their rendering | holds state of its own |
+//! | [`metrics`] | the names of all counters, and their rendering | counts |
 //! | [`server`] | builds and wires everything in order; drains on shutdown | decides about media |
 //!
 //! Who may import whom (kept by `tests/architecture.rs`):

@@ -2,11 +2,9 @@
 //! first. Together with `file` it is the only place that looks at the arguments, the environment and the file system.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Command};
-use toml::Value;
 
 use super::error::{Error, Errors, Origin};
 use super::file::File;
@@ -81,8 +79,8 @@ impl Invocation {
         }
         match load::load(&input) {
             Ok(effective) if errors.is_empty() => Ok(effective),
-            Ok(_) => Err(Errors(errors)),
-            Err(Errors(more)) => Err(Errors(errors.into_iter().chain(more).collect())),
+            Ok(_) => Err(Errors::new(errors)),
+            Err(more) => Err(Errors::new(errors.into_iter().chain(more.iter().cloned()).collect())),
         }
     }
 
@@ -116,22 +114,29 @@ fn command() -> Command {
 fn argument(spec: &'static Spec) -> Arg {
     Arg::new(spec.name.as_str())
         .long(spec.flag.as_str())
-        .value_name(value_name(&spec.default))
-        .help(format!("{} [default: {}]", spec.about, spec.example()))
+        .value_name(value_name(spec))
+        .help(help(spec))
         .help_heading(Some(spec.section.as_str()))
         .allow_negative_numbers(true)
         .hide_short_help(true)
         .global(true)
 }
 
-fn value_name(default: &Value) -> &'static str {
-    let Some(text) = default.as_str() else {
-        return if default.is_integer() { "NUMBER" } else { "LIST" };
+fn help(spec: &Spec) -> String {
+    match spec.example() {
+        none if none.is_empty() => spec.about.to_owned(),
+        default => format!("{} [default: {default}]", spec.about),
+    }
+}
+
+fn value_name(spec: &Spec) -> &'static str {
+    let Some(text) = spec.default.as_str() else {
+        return if spec.default.is_integer() { "NUMBER" } else { "LIST" };
     };
     match text {
         _ if text.parse::<Time>().is_ok() => "TIME",
         _ if text.parse::<Size>().is_ok() => "SIZE",
-        _ if text.parse::<SocketAddr>().is_ok() => "ADDRESS",
+        _ if spec.key.ends_with("listen") => "ADDRESS",
         _ => "TEXT",
     }
 }

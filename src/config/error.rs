@@ -53,11 +53,21 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Everything that is wrong, one line each, in the order of the layers. Never empty.
+/// Everything that is wrong, one line each: the file from top to bottom, the environment, the flags. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Errors(pub(super) Vec<Error>);
+pub struct Errors(Vec<Error>);
 
 impl Errors {
+    pub(super) fn new(mut errors: Vec<Error>) -> Errors {
+        errors.sort_by_key(|error| match &error.origin {
+            Origin::Default => (0, None),
+            Origin::File(_, place) => (1, *place),
+            Origin::Environment(_) => (2, None),
+            Origin::Flag(_) => (3, None),
+        });
+        Errors(errors)
+    }
+
     /// The single errors.
     pub fn iter(&self) -> impl Iterator<Item = &Error> {
         self.0.iter()

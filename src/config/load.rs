@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::error::{Error, Errors, Origin};
 use super::file::File;
@@ -53,17 +53,15 @@ pub fn load(input: &Input) -> Result<Effective, Errors> {
     }
     settings.extend(environment(&input.environment, &mut errors));
     settings.extend(flags(&input.flags, &mut errors));
-    settings.retain(|setting| match setting.try_alone() {
-        Ok(()) => true,
-        Err(error) => {
-            errors.push(error);
-            false
-        }
+    settings.retain(|setting| {
+        let wrong = setting.check();
+        errors.extend_from_slice(&wrong);
+        wrong.is_empty()
     });
     let file = input.file.as_ref().map(|file| file.path().to_owned());
     let effective = merge(settings, file, &mut errors);
     errors.extend(validate::check(&effective));
-    if errors.is_empty() { Ok(effective) } else { Err(Errors(errors)) }
+    if errors.is_empty() { Ok(effective) } else { Err(Errors::new(errors)) }
 }
 
 /// One value of one option in one layer.
@@ -77,11 +75,25 @@ pub(super) struct Setting<'i> {
 }
 
 impl Setting<'_> {
-    /// Whether the defaults take this value.
-    fn try_alone(&self) -> Result<(), Error> {
-        self.kind()?;
+    /// What is wrong with the value, whatever the other options are. Every element of a list is judged.
+    fn check(&self) -> Vec<Error> {
+        if let Err(error) = self.kind() {
+            return vec![error];
+        }
+        let DeValue::Array(list) = self.value.get_ref() else {
+            return self.try_alone(self.value.clone()).err().into_iter().collect();
+        };
+        let alone = list.iter().map(|element| {
+            let only: DeArray<'_> = std::iter::once(element.clone()).collect();
+            self.try_alone(Spanned::new(self.value.span(), DeValue::Array(only)))
+        });
+        alone.filter_map(Result::err).collect()
+    }
+
+    /// Whether the defaults take a value in place of theirs.
+    fn try_alone(&self, value: Spanned<DeValue<'_>>) -> Result<(), Error> {
         let mut table = DeTable::new();
-        insert(&mut table, self.spec, self.value.clone());
+        insert(&mut table, self.spec, value);
         Config::deserialize(toml::Deserializer::from(Spanned::new(0..0, table))).map(drop).map_err(|error| {
             let span = error.span().filter(|span| !span.is_empty());
             let origin = match (self.file, span) {
@@ -111,6 +123,10 @@ impl Setting<'_> {
     fn explain(&self, message: &str) -> String {
         if self.spec.default.is_integer() {
             return format!("the number is out of range; write it as {}", self.spec.default);
+        }
+        // Such a message of serde's repeats the value, and an element of a list may be a secret.
+        if self.spec.default.is_array() && message.starts_with("invalid type") {
+            return NO_LIST.to_owned();
         }
         message.replace(EXAMPLE, &self.spec.example())
     }
@@ -195,4 +211,4 @@ fn insert<'i>(table: &mut DeTable<'i>, spec: &'static Spec, value: Spanned<DeVal
 pub(super) const FILE_VARIABLE: &str = "HEADWATER_CONFIG";
 
 /// Does not repeat what was written: it may be a list of secrets.
-const NO_LIST: &str = "this is no list; write it in TOML, as config/headwater.toml shows it";
+const NO_LIST: &str = "this list is not written as config/headwater.toml shows it; write it in TOML like there";

@@ -10,7 +10,7 @@ use super::load::Effective;
 use super::options;
 
 impl Effective {
-    /// Every option with its value, below its section; behind what was set stands where.
+    /// Every option with its value, below its section; behind what is not its default stands where it was set.
     pub fn show(&self) -> String {
         let values = Value::try_from(&self.config).unwrap_or_else(|error| Value::String(error.to_string()));
         let (mut out, mut section) = (String::new(), "");
@@ -21,8 +21,10 @@ impl Effective {
             }
             let value = values.get(&spec.section).and_then(|table| table.get(&spec.key)).unwrap_or(&spec.default);
             let _ = match self.origin(&spec.name) {
-                Origin::Default => writeln!(out, "{} = {value}", spec.key),
-                origin => writeln!(out, "{} = {value}  # {origin}", spec.key),
+                origin if *origin != Origin::Default && *value != spec.default => {
+                    writeln!(out, "{} = {value}  # {origin}", spec.key)
+                }
+                _ => writeln!(out, "{} = {value}", spec.key),
             };
         }
         out
