@@ -7,6 +7,7 @@
 //! | [`rtmp`] | RTMP and RTMPS ingest: handshake, chunks, AMF, the session | packages or serves media |
 //! | [`hls`] | segmenter, rendition windows, playlists | touches HTTP |
 //! | [`http`] | listeners, TLS, routes, pages, the one error-to-response mapping | muxes or renders per viewer |
+//! | [`tls`] | certificates, and their reloading | listens |
 //! | [`config`] | file, environment and arguments, and nothing else reads those | acts on them |
 //! | [`access`] | who may publish which name | logs a secret |
 //! | [`logging`] | log lines: filter, format, standard error | knows what is logged |
@@ -16,7 +17,7 @@
 //! Who may import whom (kept by `tests/architecture.rs`):
 //!
 //! ```text
-//! media <- hub <- { rtmp  hls } <- http <- server <- main        access, config, logging, metrics: leaves
+//! media <- hub <- { rtmp  hls } <- http <- server <- main        access, config, logging, metrics, tls: leaves
 //! ```
 //!
 //! A frame's journey: `rtmp::chunk` (bytes to message) -> `media::flv` (message to [`media::Frame`]) ->
@@ -33,3 +34,4 @@ pub mod media;
 pub mod metrics;
 pub mod rtmp;
 pub mod server;
+pub mod tls;

@@ -389,7 +389,8 @@ pub(super) struct Page {
 }
 
 impl Rendered {
-    pub(super) fn new(text: String, max_age: Duration) -> Rendered {
+    /// From a finished text; `max_age` as [`Rendered::max_age`].
+    pub fn new(text: String, max_age: Duration) -> Rendered {
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         let etag = format!("{:016x}", hasher.finish()).into();
