@@ -9,17 +9,17 @@ use crate::hls::Rendered;
 
 /// Answers with a rendered playlist, or 304 if the client has it.
 pub(super) fn response(rendered: Rendered, request: &HeaderMap) -> Response<Body> {
-    let gzip = conditional::takes_gzip(request) && !rendered.gzip.is_empty();
-    let tag = conditional::tag(&rendered.etag, if gzip { "-gz" } else { "" });
+    let gzip = conditional::takes_gzip(request);
+    let tag = conditional::tag(rendered.etag(), if gzip { "-gz" } else { "" });
     let known = tag.as_ref().is_some_and(|tag| conditional::known(request, tag));
     let mut response = Response::new(match (known, gzip) {
         (true, _) => Body::empty(),
-        (false, true) => Body::one(rendered.gzip),
-        (false, false) => Body::one(rendered.text),
+        (false, true) => Body::one(rendered.gzip()),
+        (false, false) => Body::one(rendered.text()),
     });
     let headers = response.headers_mut();
     headers.reserve(HEADERS);
-    headers.insert(header::CACHE_CONTROL, lifetime(rendered.max_age.as_secs_f64()));
+    headers.insert(header::CACHE_CONTROL, lifetime(rendered.max_age().as_secs_f64()));
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     if let Some(tag) = tag {
         headers.insert(header::ETAG, tag);
@@ -57,18 +57,12 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::time::Duration;
 
-    use bytes::Bytes;
     use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, IF_NONE_MATCH};
 
     use super::*;
 
     fn rendered(max_age: u64) -> Rendered {
-        Rendered {
-            text: Bytes::from_static(b"#EXTM3U\n"),
-            gzip: Bytes::from_static(b"zipped"),
-            etag: "e1".into(),
-            max_age: Duration::from_millis(max_age),
-        }
+        Rendered::new("#EXTM3U\n".to_owned(), Duration::from_millis(max_age))
     }
 
     fn ask(pairs: &[(header::HeaderName, &'static str)]) -> Response<Body> {
@@ -79,20 +73,23 @@ mod tests {
     #[test]
     fn text_or_gzip_each_with_its_own_tag() {
         let plain = ask(&[]);
-        assert_eq!((plain.headers()[ETAG].to_str().unwrap(), plain.body().left()), ("\"e1\"", 8));
+        let tag = rendered(333).etag().to_owned();
+        assert_eq!((plain.headers()[ETAG].to_str().unwrap(), plain.body().left()), (&*format!("\"{tag}\""), 8));
         assert!(!plain.headers().contains_key(CONTENT_ENCODING));
         let zipped = ask(&[(ACCEPT_ENCODING, "gzip, br")]);
-        assert_eq!((zipped.headers()[ETAG].to_str().unwrap(), zipped.body().left()), ("\"e1-gz\"", 6));
+        assert_eq!(zipped.headers()[ETAG], format!("\"{tag}-gz\""));
+        assert_eq!(zipped.body().left(), rendered(333).gzip().len());
         assert_eq!(zipped.headers()[CONTENT_ENCODING], "gzip");
         assert_eq!(zipped.headers()[header::VARY], "Accept-Encoding");
     }
 
     #[test]
     fn a_known_playlist_is_not_sent_again() {
-        let known = ask(&[(IF_NONE_MATCH, "\"e1\"")]);
+        let tag = format!("\"{}\"", rendered(333).etag()).leak();
+        let known = ask(&[(IF_NONE_MATCH, tag)]);
         assert_eq!((known.status(), known.body().left()), (StatusCode::NOT_MODIFIED, 0));
-        assert_eq!(known.headers()[ETAG], "\"e1\"");
-        assert_eq!(ask(&[(IF_NONE_MATCH, "\"e1\""), (ACCEPT_ENCODING, "gzip")]).status(), StatusCode::OK);
+        assert_eq!(known.headers()[ETAG], *tag);
+        assert_eq!(ask(&[(IF_NONE_MATCH, tag), (ACCEPT_ENCODING, "gzip")]).status(), StatusCode::OK);
     }
 
     #[test]
