@@ -30,9 +30,14 @@ install_packages() {
     fail "please run as root, or with sudo installed: apt-get install ${missing[*]}"
   say "installing: ${missing[*]}"
   # Lists may be absent (a fresh container) or stale (a 404 for a replaced version): both are mended by an update.
-  apt_install "${missing[@]}" >/dev/null 2>&1 || {
-    as_root apt-get update -qq && apt_install "${missing[@]}"
-  } || fail "apt-get could not install: ${missing[*]}"
+  local log
+  log=$(mktemp)
+  { apt_install "${missing[@]}" || { as_root apt-get update -qq && apt_install "${missing[@]}"; }; } >"$log" 2>&1 || {
+    tail -n 20 "$log" >&2
+    rm -f "$log"
+    fail "apt-get could not install: ${missing[*]}"
+  }
+  rm -f "$log"
 }
 
 apt_install() {
