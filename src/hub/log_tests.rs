@@ -165,7 +165,7 @@ mod plain {
 
     #[tokio::test]
     async fn readers_on_other_tasks_get_everything_in_order() {
-        let log = Log::new(1 << 20, &Budget::new(1 << 20));
+        let log = Log::<Item>::new(1 << 20, &Budget::new(1 << 20));
         let mut readers = tokio::task::JoinSet::new();
         for _ in 0..8 {
             let mut cursor = log.reader().cursor(From::Oldest);
