@@ -1,8 +1,8 @@
 # Headwater in a container: the same steps as scripts/run, in three stages.
 #
 #   docker build -t headwater .
-#   docker run -p 8080:8080 -p 1935:1935 -v headwater-data:/data -v ./headwater.toml:/etc/headwater.toml:ro \
-#       headwater --config /etc/headwater.toml
+#   docker run -p 8080:8080 -p 1935:1935 -v headwater-data:/data \
+#       -v ./headwater.toml:/etc/headwater/headwater.toml:ro headwater
 #
 # Publishing from outside the container needs a stream key in that file: without one only loopback may publish.
 
