@@ -32,14 +32,16 @@ pub(crate) struct Context {
 }
 
 /// Gets the number of the rendition (0 for the main one), what it is, its first bytes, and when the last one came.
-pub(crate) type Inspect = Box<dyn Fn(usize, Body, &[u8], Instant)>;
+pub(crate) type Inspect = Box<dyn Fn(usize, Body, &[u8], Instant) + Send>;
 
 /// What an inspected body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
     /// An init section.
     Init,
-    /// A part or segment.
+    /// A part or segment that was there already when the viewer joined.
+    Backlog,
+    /// A new part or segment.
     Media,
 }
 
@@ -211,7 +213,7 @@ impl Media {
     }
 
     async fn piece(&mut self, piece: &Piece) {
-        match self.fetch(&piece.uri, Body::Media).await {
+        match self.fetch(&piece.uri, if self.live { Body::Media } else { Body::Backlog }).await {
             Ok(arrived) => {
                 self.arrived(&piece.uri, arrived);
                 if self.live {

@@ -4,18 +4,28 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `view` | many viewers: threads, ramp, summary |
+//! | `publish`, `churn` | many publishers: in step with the clock; coming and going |
+//! | `publisher`, `flv` | one RTMP session; the clip that all publish |
+//! | `play`, `view` | which playlist over which HTTP; many viewers: threads, ramp, summary |
 //! | `viewer`, `follow`, `window`, `playlist` | one viewer, one of its renditions, what its lanes share, the line scanner |
+//! | `latency`, `moof` | publish to part, frame by frame; the boxes of a part |
 //! | `http`, `tls`, `target` | connections; whom they go to |
 //! | `tally`, `progress`, `report` | measuring, showing, printing |
 //!
 //! Load goes to this machine only, unless `--allow-remote` is given.
 
+mod churn;
 mod descriptors;
+mod flv;
 mod follow;
 mod http;
+mod latency;
+mod moof;
+mod play;
 mod playlist;
 mod progress;
+mod publish;
+mod publisher;
 mod report;
 mod tally;
 mod target;
@@ -52,13 +62,19 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Mode {
+    Publish(publish::Publish),
     View(view::View),
+    Latency(latency::Latency),
+    Churn(churn::Churn),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let remote = arguments.allow_remote;
     let done = match &arguments.mode {
+        Mode::Publish(mode) => mode.run(remote).and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
+        Mode::Latency(mode) => mode.run(remote).and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
+        Mode::Churn(mode) => mode.run(remote).and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
         Mode::View(mode) => mode.run(remote).and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
     };
     match done {

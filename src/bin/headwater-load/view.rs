@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::follow::{Context, Inspect};
 use crate::http::Origin;
+use crate::play::Play;
 use crate::progress::Progress;
 use crate::tally::{Firsts, Spread, Tally};
-use crate::target::Target;
-use crate::{Outcome, tls, viewer};
+use crate::{Outcome, viewer};
 
 /// Plays a stream as many LL-HLS viewers.
 ///
@@ -25,36 +25,17 @@ use crate::{Outcome, tls, viewer};
 /// which waits until a part is listed, the part hinted next is requested before it exists (see --no-hints).
 #[derive(Args, Clone, Debug)]
 pub(crate) struct View {
-    /// Multivariant playlist, http:// or https://
-    #[arg(long)]
-    pub(crate) url: String,
+    #[command(flatten)]
+    play: Play,
     /// How many viewers
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) viewers: u32,
-    /// How long the run takes, ramp included, in seconds
-    #[arg(long, default_value_t = 20.0, value_parser = crate::seconds)]
-    pub(crate) seconds: f64,
+    viewers: u32,
     /// Over how long the viewers start, in seconds
     #[arg(long, default_value_t = 2.0, value_parser = crate::seconds)]
-    pub(crate) ramp: f64,
-    /// One HTTP/2 connection per viewer instead of four of HTTP/1.1 (http: prior knowledge)
-    #[arg(long)]
-    pub(crate) http2: bool,
-    /// Play whole segments with timed reloads, as players without LL-HLS do
-    #[arg(long)]
-    pub(crate) plain: bool,
-    /// Request parts only once they are listed, exactly as hls.js does
-    #[arg(long)]
-    pub(crate) no_hints: bool,
-    /// Accept any certificate
-    #[arg(long)]
-    pub(crate) insecure: bool,
-    /// PEM file of the certificates to trust for https://
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca: Option<std::path::PathBuf>,
+    ramp: f64,
     /// Threads, each with its share of the viewers; 0 for one per core
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=256))]
-    pub(crate) threads: u16,
+    threads: u16,
 }
 
 /// What a run measured.
@@ -89,12 +70,12 @@ pub(crate) struct Summary {
 impl View {
     /// Runs to its end, or until interrupted.
     pub(crate) fn run(&self, allow_remote: bool) -> Outcome<Summary> {
-        let origin = Arc::new(self.origin(allow_remote)?);
-        let connections = u64::from(self.viewers) * if self.http2 { 1 } else { 4 };
+        let origin = Arc::new(self.play.origin(allow_remote)?);
+        let connections = u64::from(self.viewers) * if self.play.http2 { 1 } else { 4 };
         crate::descriptors::require(connections)?;
         let (progress, firsts, stop) = (Arc::default(), Arc::new(Firsts::default()), CancellationToken::new());
         let threads = self.threads();
-        let length = Duration::from_secs_f64(self.seconds);
+        let length = Duration::from_secs_f64(self.play.seconds);
         let started = Instant::now();
         let mut workers = Vec::new();
         for thread in 0..threads {
@@ -103,8 +84,8 @@ impl View {
                 origin: origin.clone(),
                 firsts: firsts.clone(),
                 progress: Arc::clone(&progress),
-                hints: !self.no_hints && !self.plain,
-                plain: self.plain,
+                hints: self.play.hints(),
+                plain: self.play.plain,
             };
             let stop = stop.clone();
             let work = move || fleet.play(seat, started + length, &stop, None);
@@ -119,21 +100,6 @@ impl View {
         Ok(self.summary(&sum, started.elapsed()))
     }
 
-    /// Where to play from.
-    pub(crate) fn origin(&self, allow_remote: bool) -> Outcome<Origin> {
-        let mut target = Target::parse(&self.url, &["http", "https"], allow_remote)?;
-        if self.plain {
-            target.path += if target.path.contains('?') { "&ll=0" } else { "?ll=0" };
-        }
-        let trust = if self.insecure { Some(tls::Trust::Anyone) } else { self.ca.as_deref().map(tls::Trust::File) };
-        let tls = match (target.scheme.as_str(), trust) {
-            ("https", Some(trust)) => Some(tls::connector(trust, self.http2)?),
-            ("https", None) => return Err("https:// needs --ca FILE or --insecure".into()),
-            _ => None,
-        };
-        Ok(Origin { target, http2: self.http2, tls })
-    }
-
     fn threads(&self) -> u32 {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let wanted = if self.threads == 0 { u32::try_from(cores).unwrap_or(1) } else { u32::from(self.threads) };
@@ -144,9 +110,9 @@ impl View {
         let seconds = took.as_secs_f64().max(0.001);
         Summary {
             mode: "view",
-            url: self.url.clone(),
-            http: if self.http2 { "2" } else { "1.1" },
-            hints: !self.no_hints && !self.plain,
+            url: self.play.url.clone(),
+            http: if self.play.http2 { "2" } else { "1.1" },
+            hints: self.play.hints(),
             viewers: self.viewers,
             joined: sum.joined,
             seconds,
