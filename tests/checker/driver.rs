@@ -1,0 +1,1 @@
+//! Feeds a checker from a live URL.
