@@ -88,7 +88,8 @@ impl Checker {
 
     fn judge_not_modified(&mut self, seen: &Observation) {
         let asked = seen.requested("if-none-match");
-        let holds = asked.is_some() && seen.body.is_empty() && (seen.header("etag").is_none_or(|tag| Some(tag) == asked));
+        let holds =
+            asked.is_some() && seen.body.is_empty() && (seen.header("etag").is_none_or(|tag| Some(tag) == asked));
         self.ledger.check(Rule::NotModified, holds, || {
             format!("{}: 304 for {asked:?} with {} bytes and ETag {:?}", seen.url, seen.body.len(), seen.header("etag"))
         });

@@ -309,7 +309,8 @@ fn judge_chunk(ledger: &mut Ledger, at: &str, init: &Init, chunk: &Chunk, body: 
     });
     if init.handler != "vide" || chunk.data != chunk.mdat.0 {
         let all_sync = chunk.samples.iter().all(|s| s.sync);
-        ledger.check(Rule::SyncNal, all_sync || init.handler == "vide", || format!("{at}: sound that is no sync sample"));
+        ledger
+            .check(Rule::SyncNal, all_sync || init.handler == "vide", || format!("{at}: sound that is no sync sample"));
         return;
     }
     for (i, sample) in chunk.samples.iter().enumerate() {

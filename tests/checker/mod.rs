@@ -6,12 +6,22 @@
 //! `multivariant` the multivariant playlist and what it claims.
 
 // Each test binary that includes the checker uses a part of it.
-#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
 
 pub mod boxes;
 mod delivery;
 pub mod driver;
 mod fragments;
+#[path = "../support/http.rs"]
+pub mod http;
 mod multivariant;
 pub mod playlist;
 mod reload;

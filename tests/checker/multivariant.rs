@@ -49,7 +49,8 @@ impl Checker {
             let path = resolve(seen.path(), uri);
             let known = self.renditions.iter().any(|r| r.path == path) || self.variants.is_empty();
             let fits = known && uri.contains("ll=0") == plain;
-            self.ledger.check(Rule::VariantUris, fits, || format!("{at}: {uri} is a new rendition, or of another view"));
+            self.ledger
+                .check(Rule::VariantUris, fits, || format!("{at}: {uri} is a new rendition, or of another view"));
             let rendition = self.rendition(&path);
             if let Some(group) = attributes.quoted("AUDIO") {
                 let found = list.media.iter().any(|m| m.quoted("GROUP-ID").as_deref() == Some(&group));
@@ -67,7 +68,8 @@ impl Checker {
         let default_selected = media.get("DEFAULT") != Some("YES") || media.get("AUTOSELECT") != Some("NO");
         self.ledger.check(Rule::AudioGroup, default_selected, || format!("{at}: DEFAULT=YES with AUTOSELECT=NO"));
         let (Some(id), Some(uri)) = (media.quoted("GROUP-ID"), media.quoted("URI")) else { return };
-        self.ledger.check(Rule::VariantUris, uri.contains("ll=0") == plain, || format!("{at}: {uri} is of another view"));
+        self.ledger
+            .check(Rule::VariantUris, uri.contains("ll=0") == plain, || format!("{at}: {uri} is of another view"));
         let rendition = self.rendition(&resolve(seen.path(), &uri));
         let group = Group { id, rendition };
         if !self.groups.contains(&group) {
@@ -117,6 +119,9 @@ impl Checker {
         for r in parts {
             inits.extend(current_inits(&self.renditions[*r], claim.at));
         }
+        if inits.is_empty() {
+            return;
+        }
         let codecs = claim.attributes.quoted("CODECS").unwrap_or_default();
         let listed: Vec<&str> = codecs.split(',').map(str::trim).collect();
         let mut right = true;
@@ -150,6 +155,9 @@ impl Checker {
 
 /// Claims that are kept; five minutes at one in some seconds stay below.
 const MOST: usize = 256;
+
+/// A claim may be made shortly before the first segment with a new init section is listed.
+const NEAR: Duration = Duration::from_secs(4);
 
 /// Segments that were complete in a playlist before a time, and measured.
 fn known_before(rendition: &Rendition, time: Duration) -> Vec<&Measured> {
@@ -194,10 +202,10 @@ fn rate(bytes: usize, length: Nanos) -> u64 {
     (bytes as u128 * 8 * SECOND as u128 / length as u128) as u64
 }
 
-/// The init section in use at a time, and any that came into use up to two target durations later: a claim may be
+/// The init section in use at a time, and any that came into use shortly after: a claim may be
 /// made on either side of a change.
 fn current_inits(rendition: &Rendition, time: Duration) -> impl Iterator<Item = &Init> {
-    let near = time + Duration::from_nanos(rendition.target.unsigned_abs() * 2);
+    let near = time + NEAR;
     let mut maps: Vec<&String> = Vec::new();
     for facts in rendition.facts.values() {
         let first = facts.parts.first().map_or(Duration::ZERO, |(_, at)| *at);
@@ -213,7 +221,7 @@ fn current_inits(rendition: &Rendition, time: Duration) -> impl Iterator<Item = 
 
 /// Frame rates of the init sections in use around a time, over all their segments.
 fn frame_rates(rendition: &Rendition, time: Duration) -> Vec<f64> {
-    let near = time + Duration::from_nanos(rendition.target.unsigned_abs() * 2);
+    let near = time + NEAR;
     let mut by_map: Vec<(&str, usize, Nanos)> = Vec::new();
     for facts in rendition.facts.values() {
         let first = facts.parts.first().map_or(Duration::ZERO, |(_, at)| *at);

@@ -162,9 +162,6 @@ impl Parser {
         if text.lines().next() != Some("#EXTM3U") {
             self.fault(0, "the first line is not #EXTM3U");
         }
-        if !text.ends_with('\n') {
-            self.fault(0, "the last line has no end");
-        }
         for (number, line) in text.lines().enumerate().map(|(i, l)| (i + 1, l)) {
             if let Some(tag) = line.strip_prefix("#EXT") {
                 let (name, value) = tag.split_once(':').unwrap_or((tag, ""));
@@ -221,7 +218,14 @@ impl Parser {
                 let seconds = value.split_once(',').map_or(value, |(seconds, _)| seconds);
                 self.now.duration = self.seconds(line, Some(seconds)).unwrap_or(0);
             }
-            _ => self.attribute_tag(line, name, value),
+            "-X-PART-INF"
+            | "-X-MAP"
+            | "-X-SERVER-CONTROL"
+            | "-X-SKIP"
+            | "-X-PART"
+            | "-X-PRELOAD-HINT"
+            | "-X-RENDITION-REPORT" => self.attribute_tag(line, name, value),
+            _ => {}
         }
     }
 

@@ -208,11 +208,7 @@ impl Checker {
     }
 
     fn judge_constants(&mut self, r: usize, at: &str, media: &Media) {
-        let now = Constants {
-            target: media.target,
-            part_target: media.part_target,
-            control: media.control.clone(),
-        };
+        let now = Constants { target: media.target, part_target: media.part_target, control: media.control.clone() };
         let rendition = &mut self.renditions[r];
         rendition.target = media.target.unwrap_or(0);
         rendition.part_target = media.part_target.unwrap_or(0);
@@ -273,7 +269,8 @@ impl Checker {
             rendition.ended.get_or_insert(seen.at);
         }
         for (claimed, (msn, part)) in &rendition.claims {
-            if *claimed <= seen.asked {
+            // A playlist that fell back is one fault, not two.
+            if *claimed <= seen.asked && before.is_none_or(|b| tip >= b) {
                 let holds = media.ended || media.has(*msn, Some(*part));
                 self.ledger.check(Rule::ReportTrue, holds, || {
                     format!("{at}: a report promised {msn}.{part} earlier, this ends at {tip:?}")
@@ -367,7 +364,9 @@ impl Checker {
             // The next part is either of the segment that was open, or the first of the one after it.
             let open = rendition.facts.get(&tip.msn);
             let next = match open {
-                Some(facts) if facts.parts.len() as u64 > tip.parts => facts.parts.get(tip.parts as usize).map(|p| (p, facts)),
+                Some(facts) if facts.parts.len() as u64 > tip.parts => {
+                    facts.parts.get(tip.parts as usize).map(|p| (p, facts))
+                }
                 Some(facts) if facts.complete => {
                     rendition.facts.get(&(tip.msn + 1)).and_then(|facts| facts.parts.first().map(|p| (p, facts)))
                 }
@@ -421,14 +420,21 @@ impl Checker {
                 continue;
             }
             let (ours, theirs) = (&self.renditions[r], &self.renditions[other]);
-            self.ledger.check(Rule::SameTarget, media.target.unwrap_or(0) == theirs.target, || {
+            let target = |r: &Rendition| r.constants.as_ref().and_then(|c| c.target);
+            self.ledger.check(Rule::SameTarget, target(ours) == target(theirs), || {
                 format!("{at}: TARGETDURATION differs from {}", theirs.label())
             });
             for segment in media.segments.iter().rev().take(4) {
-                let (Some(a), Some(b)) = (ours.facts.get(&segment.msn), theirs.facts.get(&segment.msn)) else { continue };
+                let (Some(a), Some(b)) = (ours.facts.get(&segment.msn), theirs.facts.get(&segment.msn)) else {
+                    continue;
+                };
                 self.ledger.check(Rule::SameDiscontinuity, a.discontinuity == b.discontinuity, || {
                     let numbers = (a.discontinuity, b.discontinuity);
-                    format!("{at}: {} has discontinuity numbers {numbers:?} here and in {}", segment.msn, theirs.label())
+                    format!(
+                        "{at}: {} has discontinuity numbers {numbers:?} here and in {}",
+                        segment.msn,
+                        theirs.label()
+                    )
                 });
                 if let (Some(ours), Some(other)) = (a.listing.date, b.listing.date) {
                     let off = (ours - other).abs();
@@ -458,7 +464,8 @@ fn parts_between(rendition: &Rendition, said: (u64, u64), newest: (u64, u64)) ->
         return newest.1 - said.1;
     }
     let rest = rendition.facts.get(&said.0).map_or(0, |f| (f.parts.len() as u64).saturating_sub(said.1 + 1));
-    let between: u64 = (said.0 + 1..newest.0).filter_map(|m| rendition.facts.get(&m)).map(|f| f.parts.len() as u64).sum();
+    let between: u64 =
+        (said.0 + 1..newest.0).filter_map(|m| rendition.facts.get(&m)).map(|f| f.parts.len() as u64).sum();
     rest + between + newest.1 + 1
 }
 

@@ -128,7 +128,12 @@ fn dates(ledger: &mut Ledger, at: &str, media: &Media) {
             // Each date is rounded to a millisecond, so two of them are off by one at the most.
             if segment.discontinuity {
                 ledger.check(Rule::DateForward, off >= -MILLI - 10_000, || {
-                    format!("{at}: the date of {} is {} ms before the end of {}", segment.msn, -off / MILLI, segment.msn - 1)
+                    format!(
+                        "{at}: the date of {} is {} ms before the end of {}",
+                        segment.msn,
+                        -off / MILLI,
+                        segment.msn - 1
+                    )
                 });
             } else {
                 ledger.check(Rule::DateSteady, off.abs() <= MILLI + 10_000, || {
@@ -172,13 +177,16 @@ fn order(ledger: &mut Ledger, at: &str, media: &Media) {
             "EXT-X-PART" => parts_open = true,
             "EXTINF" => parts_open = false,
             "EXT-X-DISCONTINUITY" | "EXT-X-MAP" | "EXT-X-PROGRAM-DATE-TIME" => {
-                ledger.check(Rule::TagOrder, !parts_open, || format!("{at} line {line}: {tag} behind a part of its segment"));
+                ledger.check(Rule::TagOrder, !parts_open, || {
+                    format!("{at} line {line}: {tag} behind a part of its segment")
+                });
             }
             "EXT-X-PRELOAD-HINT" | "EXT-X-RENDITION-REPORT" => tail = true,
             _ => {}
         }
         let segment_tag = matches!(tag.as_str(), "EXT-X-PART" | "EXTINF" | "EXT-X-DISCONTINUITY" | "EXT-X-MAP");
-        ledger.check(Rule::TagOrder, !(tail && segment_tag), || format!("{at} line {line}: {tag} behind hint or report"));
+        ledger
+            .check(Rule::TagOrder, !(tail && segment_tag), || format!("{at} line {line}: {tag} behind hint or report"));
     }
 }
 
