@@ -14,7 +14,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("tls", &["metrics"]),
     ("config", &["access"]),
-    ("logging", &["config"]),
+    ("logging", &["config", "metrics"]),
     ("hub", &["media", "access", "metrics"]),
     ("rtmp", &["media", "hub", "access", "metrics", "tls"]),
     ("hls", &["media", "hub", "access", "metrics"]),
