@@ -2,9 +2,9 @@
 //! record, and an access unit to go with it.
 
 use bytes::Bytes;
+use headwater::media::Config;
 use headwater::media::codec::{self, BadConfig};
 use headwater::media::fmp4::{self, Sample};
-use headwater::media::Config;
 
 /// Parses the record, and takes what comes of it through everything that a stream would.
 pub fn run(input: &[u8], parse: impl Fn(&Bytes) -> Result<Config, BadConfig>) {
@@ -22,7 +22,8 @@ pub fn run(input: &[u8], parse: impl Fn(&Bytes) -> Result<Config, BadConfig>) {
 
 /// What every reader of a configuration relies on.
 fn sane(config: &Config) {
-    assert!(config.codecs().is_ascii() && (4..40).contains(&config.codecs().len()), "{config:?}");
+    // The longest is `hvc1.A31.FFFFFFFF.H255` and six constraint bytes.
+    assert!(config.codecs().is_ascii() && (4..=40).contains(&config.codecs().len()), "{config:?}");
     match config {
         Config::Video(video) => {
             assert!((1..=16_384).contains(&video.width) && (1..=16_384).contains(&video.height), "{config:?}");
