@@ -28,10 +28,13 @@ fn check(effective: &Effective) -> ExitCode {
 
 fn serve(effective: Effective) -> ExitCode {
     let log = &effective.config.log;
-    if let Err(error) = logging::init(&log.level, log.format) {
-        return fail(&error, CONFIGURATION);
-    }
-    match server::run(effective.config) {
+    let logging = match logging::init(&log.level, log.format) {
+        Ok(logging) => logging,
+        Err(error) => return fail(&error, CONFIGURATION),
+    };
+    let served = server::run(effective.config);
+    drop(logging);
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, error.exit_code()),
     }

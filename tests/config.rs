@@ -251,6 +251,10 @@ fn what_options_ask_of_each_other_is_told_where_it_was_set() {
             "[log]\nlevel = \"info,headwater::rtmp=loud\"",
             "h.toml:2:9: log.level: \"loud\" is no level; write error, warn, info, debug, trace or off, or MODULE=LEVEL",
         ),
+        (
+            "[log]\nlevel = \"[=info\"",
+            "h.toml:2:9: log.level: \"[=info\" is no filter; write it as headwater::rtmp=info",
+        ),
         ("[rtmp]\nmax_message = \"32MiB\"", "h.toml:2:15: rtmp.max_message: 32MiB is too much; write at most 16MiB"),
         ("[http]\nwrite_timeout = \"0s\"", "h.toml:2:17: http.write_timeout: 0s is too little; write at least 100ms"),
         ("[data]\ndir = \"\"", "h.toml:2:7: data.dir: no directory is given; write it as ./data"),

@@ -84,8 +84,10 @@ impl Invocation {
         }
     }
 
+    /// An empty variable names no file: that is how many tools write one that is not set.
     fn path(&self, input: &Input) -> Option<PathBuf> {
-        let variable = || input.environment.iter().find(|(name, _)| name == FILE_VARIABLE).map(|(_, path)| path.into());
+        let named = |(name, path): &&(String, String)| name == FILE_VARIABLE && !path.is_empty();
+        let variable = || input.environment.iter().find(named).map(|(_, path)| path.into());
         self.file.clone().or_else(variable).or_else(|| File::usual().map(Path::to_owned))
     }
 }

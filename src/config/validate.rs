@@ -4,6 +4,8 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 
+use tracing_subscriber::EnvFilter;
+
 use super::error::{Error, Origin};
 use super::load::Effective;
 use super::sections::Config;
@@ -196,6 +198,8 @@ fn level(config: &Config, findings: &mut Findings<'_>) {
         if !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
             let remedy = "write error, warn, info, debug, trace or off, or MODULE=LEVEL";
             findings.add(&["log.level"], format!("{level:?} is no level; {remedy}"));
+        } else if EnvFilter::try_new(directive).is_err() {
+            findings.add(&["log.level"], format!("{directive:?} is no filter; write it as headwater::rtmp={level}"));
         }
     }
 }

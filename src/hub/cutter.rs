@@ -21,7 +21,7 @@ pub struct Limits {
 
 /// What the cutter is told about a frame of the leading track (video, or audio where there is no video).
 #[derive(Clone, Copy, Debug)]
-pub struct Candidate {
+pub(super) struct Candidate {
     /// Decoding time on the timeline.
     pub dts: Time,
     /// Presentation time on the timeline.
@@ -34,7 +34,7 @@ pub struct Candidate {
 
 /// The cutting state of one epoch.
 #[derive(Debug)]
-pub struct Cutter {
+pub(super) struct Cutter {
     limits: Limits,
     next_msn: u64,
     /// Decoding time of the first frame of the open segment; None before the first.
@@ -54,7 +54,7 @@ const ROUNDING_ROOM: Time = Time::from_millis(400);
 
 impl Cutter {
     /// For a new epoch.
-    pub fn new(limits: Limits) -> Cutter {
+    pub(super) fn new(limits: Limits) -> Cutter {
         Cutter {
             limits,
             next_msn: 0,
@@ -69,7 +69,7 @@ impl Cutter {
     }
 
     /// Says whether a segment starts with this frame. Call once per frame of the leading track, in order.
-    pub fn decide(&mut self, frame: Candidate) -> Option<Cut> {
+    pub(super) fn decide(&mut self, frame: Candidate) -> Option<Cut> {
         let cut = match self.start {
             None => true,
             Some(_) if frame.discontinuity => true,
@@ -80,7 +80,7 @@ impl Cutter {
     }
 
     /// Cuts that fell on a frame no decoder can start at.
-    pub fn forced(&self) -> u64 {
+    pub(super) fn forced(&self) -> u64 {
         self.forced
     }
 
@@ -139,6 +139,7 @@ fn whole_seconds(distance: Time) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
     use proptest::prelude::*;
 

@@ -1,5 +1,7 @@
 //! Tests of the frame log: bounds, lag, starts, and (with the `model` feature) every interleaving that loom finds.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use super::*;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -165,7 +167,7 @@ mod plain {
 
     #[tokio::test]
     async fn readers_on_other_tasks_get_everything_in_order() {
-        let log = Log::new(1 << 20, &Budget::new(1 << 20));
+        let log = Log::<Item>::new(1 << 20, &Budget::new(1 << 20));
         let mut readers = tokio::task::JoinSet::new();
         for _ in 0..8 {
             let mut cursor = log.reader().cursor(From::Oldest);
