@@ -11,13 +11,17 @@ mod capabilities;
 pub mod chunk;
 pub mod client;
 mod command;
-
+mod door;
+mod end;
 pub mod handshake;
-
+mod intake;
+mod listener;
 pub mod message;
-
+mod meters;
 pub mod protocol;
-
+mod session;
 mod status;
+pub mod tracks;
 
+pub use listener::{Settings, Shared, serve};
 pub use status::Status;
