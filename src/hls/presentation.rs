@@ -61,7 +61,13 @@ impl Presentation {
     }
 
     /// Packages the stream until it ends.
-    pub(super) async fn run(&self, stream: &Stream, mut frames: Cursor<Frame>, settings: &Settings, budget: &Budget) -> Over {
+    pub(super) async fn run(
+        &self,
+        stream: &Stream,
+        mut frames: Cursor<Frame>,
+        settings: &Settings,
+        budget: &Budget,
+    ) -> Over {
         let mut packager = Packager::new(settings.part_target());
         let mut packaged = Vec::new();
         let over = loop {
@@ -201,7 +207,10 @@ impl Renditions {
     fn count(&self, kind: Kind, outputs: &[Output]) {
         for output in outputs {
             match output {
-                Output::Part(_) => self.counters.parts[usize::from(kind == Kind::Audio)].increment(1),
+                Output::Part(part) => {
+                    self.counters.parts[usize::from(kind == Kind::Audio)].increment(1);
+                    self.counters.short_parts.increment(u64::from(part.short));
+                }
                 Output::Close => self.counters.segments.increment(1),
                 Output::Begin { cut, .. } if cut.discontinuity => self.counters.discontinuities.increment(1),
                 Output::Begin { .. } => {}

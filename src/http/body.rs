@@ -15,7 +15,7 @@ use super::pulse::InFlight;
 #[derive(Debug, Default)]
 pub(super) struct Body {
     content: Content,
-    /// Ends the request in the connection's accounts when the last byte has been handed over.
+    /// The request in the connection's accounts, until the answer is handed over.
     in_flight: Option<InFlight>,
 }
 
@@ -61,7 +61,8 @@ impl Body {
     }
 
     /// Keeps the request counted as in flight until this body is done or dropped.
-    pub(super) fn keep(&mut self, in_flight: InFlight) {
+    pub(super) fn keep(&mut self, mut in_flight: InFlight) {
+        in_flight.answered();
         self.in_flight = Some(in_flight);
     }
 
@@ -79,13 +80,30 @@ impl Body {
             Content::Empty => None,
             Content::One(bytes) => Some(bytes),
             Content::Run(mut run) => {
-                let bytes = run.take();
+                let piece = run.take()?;
                 if run.left > 0 {
                     self.content = Content::Run(run);
+                    return Some(piece);
                 }
-                bytes
+                // hyper drops a body when it has its last piece, long before a slow peer has: the piece takes over.
+                Some(match self.in_flight.take() {
+                    Some(in_flight) => Bytes::from_owner(Last { piece, _in_flight: in_flight }),
+                    None => piece,
+                })
             }
         }
+    }
+}
+
+/// The last piece of a run, and the request that is in flight as long as it is.
+struct Last {
+    piece: Bytes,
+    _in_flight: InFlight,
+}
+
+impl AsRef<[u8]> for Last {
+    fn as_ref(&self) -> &[u8] {
+        &self.piece
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// How long a connection may stay without a request in flight.
     pub idle_timeout: Duration,
-    /// How long a peer may take no byte of an answer that waits for it.
+    /// How long a peer may take no byte of an answer that waits for it; a whole answer may take four to eight times that.
     pub write_timeout: Duration,
     /// From the accept to the end of the TLS handshake.
     pub handshake_timeout: Duration,
@@ -37,7 +37,7 @@ impl Default for Settings {
             max_connections: 20_000,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
-            write_timeout: Duration::from_secs(20),
+            write_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),
             max_header_bytes: 16 * 1024,
             allow_origins: vec!["*".to_owned()],

@@ -53,7 +53,7 @@ impl<T: AsyncRead + Unpin> Watched<T> {
         match &written {
             Poll::Pending => self.pulse.blocked(),
             Poll::Ready(Ok(bytes)) => {
-                self.pulse.wrote();
+                self.pulse.wrote(*bytes);
                 self.sent.increment(*bytes as u64);
             }
             Poll::Ready(Err(_)) => {}
@@ -112,11 +112,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::pulse::Clock;
+    use super::super::pulse::{Clock, Patience};
     use super::*;
 
     async fn told(opening: &[u8]) -> (io::Result<bool>, Vec<u8>) {
-        let mut watched = Watched::new(opening, Pulse::new(Clock::new()), Counter::noop());
+        let clock = Clock::new(Patience { header: 1, idle: 1, write: 1, answer: 1 });
+        let mut watched = Watched::new(opening, Pulse::new(clock), Counter::noop());
         let http2 = watched.opens_http2().await;
         let mut seen = Vec::new();
         watched.read_to_end(&mut seen).await.unwrap();

@@ -91,7 +91,6 @@ struct Worker<R> {
     stop: CancellationToken,
     kill: CancellationToken,
     tick: Duration,
-    patience: Patience,
     clock: Clock,
     roster: Vec<Weak<Pulse>>,
     tasks: TaskTracker,
@@ -121,12 +120,12 @@ impl<R: Respond> Worker<R> {
             stop: crew.stop.clone(),
             kill: crew.kill.clone(),
             tick,
-            patience: Patience {
+            clock: Clock::new(Patience {
                 header: ticks(settings.header_timeout),
                 idle: ticks(settings.idle_timeout),
                 write: ticks(settings.write_timeout),
-            },
-            clock: Clock::new(),
+                answer: ticks(settings.write_timeout).saturating_mul(WRITES_PER_ANSWER),
+            }),
             roster: Vec::new(),
             tasks: TaskTracker::new(),
             refusals: Places::new(MOST_REFUSALS),
@@ -190,10 +189,10 @@ impl<R: Respond> Worker<R> {
     /// One tick: who is overdue is ended, who is gone is forgotten.
     fn sweep(&mut self) {
         self.clock.advance();
-        let (patience, counters) = (self.patience, &self.common.counters);
+        let counters = &self.common.counters;
         self.roster.retain(|pulse| {
             let Some(pulse) = pulse.upgrade() else { return false };
-            if let Some(why) = pulse.sweep(&patience) {
+            if let Some(why) = pulse.sweep() {
                 counters.overdue(why);
             }
             true
@@ -241,6 +240,8 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, std::n
 /// A thread looks over its connections this often at least; short time-outs make it look more often.
 const LONGEST_TICK: Duration = Duration::from_secs(1);
 const SHORTEST_TICK: Duration = Duration::from_millis(10);
+/// Write time-outs that taking a whole answer may last. A peer slower than that cannot follow a live stream.
+const WRITES_PER_ANSWER: u32 = 4;
 /// Connections at a time, for one thread, that are told why they are refused.
 const MOST_REFUSALS: usize = 32;
 /// How long telling one may take.

@@ -1,5 +1,7 @@
 //! Tests of the frame log: bounds, lag, starts, and (with the `model` feature) every interleaving that loom finds.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use super::*;
 
 #[derive(Clone, Debug, PartialEq)]
