@@ -30,7 +30,9 @@ async fn bad_neighbours_do_not_disturb_a_healthy_stream() {
         open.push(TcpStream::connect(&rtmp).await.unwrap());
         open.push(TcpStream::connect(&server.http).await.unwrap());
     }
-    for junk in [noise(1), noise(10_000), noise(500_000), vec![3; 4_000], vec![0; 4_000], b"GET / HTTP/1.1\r\n\r\n".to_vec()] {
+    for junk in
+        [noise(1), noise(10_000), noise(500_000), vec![3; 4_000], vec![0; 4_000], b"GET / HTTP/1.1\r\n\r\n".to_vec()]
+    {
         thrown_at(&rtmp, &junk).await;
         thrown_at(&server.http, &junk).await;
     }
@@ -48,7 +50,9 @@ async fn bad_neighbours_do_not_disturb_a_healthy_stream() {
         assert!((400..500).contains(&answer.status), "{url} answered {}", answer.status);
     }
     let path = server.renditions("healthy").await.remove(0);
-    for query in ["_HLS_msn=18446744073709551615", "_HLS_msn=-1", "_HLS_msn=x", "_HLS_msn=1e9", "_HLS_part=0", "_HLS_msn=99999"] {
+    for query in
+        ["_HLS_msn=18446744073709551615", "_HLS_msn=-1", "_HLS_msn=x", "_HLS_msn=1e9", "_HLS_part=0", "_HLS_msn=99999"]
+    {
         let answer = server.get(&format!("{path}?{query}")).await;
         assert_eq!(answer.status, 400, "{query}: {}", answer.text());
     }
@@ -170,7 +174,8 @@ async fn a_port_in_use_ends_the_start_with_its_name() {
         let data = tempfile::tempdir().unwrap();
         let mut command = command(&data);
         for other in ["http-listen", "rtmp-listen", "admin-listen"] {
-            command.args([format!("--{other}"), if other == option { address.clone() } else { "127.0.0.1:0".to_owned() }]);
+            command
+                .args([format!("--{other}"), if other == option { address.clone() } else { "127.0.0.1:0".to_owned() }]);
         }
         let mut process = Process::start("headwater", command);
         let status = process.exit(PATIENCE).await;

@@ -328,7 +328,7 @@ impl Reader {
         while self.fetches.try_join_next().is_some() {}
         let watch = self.watch.clone();
         let index = self.index;
-        let again = self.asked.len() % 50 == 0;
+        let again = self.asked.len().is_multiple_of(50);
         self.fetches.spawn(async move {
             let Some(answer) = watch.ask(&path, false, None).await.filter(|a| a.status == 200) else { return };
             if let Ok(mut kept) = watch.kept.lock() {
