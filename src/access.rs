@@ -17,6 +17,12 @@ impl StreamName {
 
     /// Checks and takes a name.
     pub fn new(name: &str) -> Result<StreamName, BadName> {
+        Self::check(name)?;
+        Ok(StreamName(name.into()))
+    }
+
+    /// Checks a name without taking it.
+    pub fn check(name: &str) -> Result<(), BadName> {
         if name.is_empty() {
             return Err(BadName::Empty);
         }
@@ -30,7 +36,7 @@ impl StreamName {
         if name.starts_with('.') {
             return Err(BadName::LeadingDot);
         }
-        Ok(StreamName(name.into()))
+        Ok(())
     }
 
     /// The name as text.
@@ -162,6 +168,7 @@ impl Access {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
 
     const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);

@@ -7,15 +7,17 @@
 //! | [`rtmp`] | RTMP and RTMPS ingest: handshake, chunks, AMF, the session | packages or serves media |
 //! | [`hls`] | segmenter, rendition windows, playlists | touches HTTP |
 //! | [`http`] | listeners, TLS, routes, pages, the one error-to-response mapping | muxes or renders per viewer |
+//! | [`tls`] | certificates, and their reloading | listens |
 //! | [`config`] | file, environment and arguments, and nothing else reads those | acts on them |
 //! | [`access`] | who may publish which name | logs a secret |
-//! | [`metrics`] | the names of all counters, and their rendering | holds state of its own |
+//! | [`logging`] | log lines: filter, format, standard error | knows what is logged |
+//! | [`metrics`] | the names of all counters, and their rendering | counts |
 //! | [`server`] | builds and wires everything in order; drains on shutdown | decides about media |
 //!
 //! Who may import whom (kept by `tests/architecture.rs`):
 //!
 //! ```text
-//! media <- hub <- { rtmp  hls } <- http <- server <- main        access, metrics, config: leaves
+//! media <- hub <- { rtmp  hls } <- http <- server <- main        access, config, logging, metrics, tls: leaves
 //! ```
 //!
 //! A frame's journey: `rtmp::chunk` (bytes to message) -> `media::flv` (message to [`media::Frame`]) ->
@@ -27,7 +29,9 @@ pub mod config;
 pub mod hls;
 pub mod http;
 pub mod hub;
+pub mod logging;
 pub mod media;
 pub mod metrics;
 pub mod rtmp;
 pub mod server;
+pub mod tls;

@@ -1,14 +1,25 @@
 //! LL-HLS, valid by construction: follows every stream of the hub, cuts it into parts and segments, renders each
 //! playlist once, and answers who waits for them. `http` calls [`Hls`]; nothing here knows HTTP.
 
+mod multivariant;
+mod packager;
 mod playlist;
 mod presentation;
 mod rendition;
 mod segmenter;
+mod window;
 
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::hub::{Event, From, Hub, Stream};
+use crate::media::Time;
+use presentation::{Over, Presentation};
 
 /// What a viewer asks of a media playlist: the delivery directives of RFC 8216bis section 6.2.5.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,24 +34,15 @@ pub struct Reload {
     pub plain: bool,
 }
 
-/// A rendered playlist: the same bytes for every viewer.
+/// A rendered playlist: the same bytes for every viewer. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Rendered {
-    /// UTF-8 text.
-    pub text: Bytes,
-    /// The same, gzip.
-    pub gzip: Bytes,
-    /// Strong entity tag without quotes; changes whenever the text does.
-    pub etag: std::sync::Arc<str>,
-    /// How long a shared cache may keep it.
-    pub max_age: Duration,
-}
+pub struct Rendered(Arc<rendition::Page>);
 
 /// An init section, part or segment: immutable for ever under its URL.
 #[derive(Clone, Debug)]
 pub struct Media {
     /// The bytes in order; a segment is the run of its parts.
-    pub chunks: std::sync::Arc<[Bytes]>,
+    pub chunks: Arc<[Bytes]>,
     /// Sum of the chunks' lengths in bytes.
     pub length: usize,
 }
@@ -64,31 +66,171 @@ pub enum Refusal {
     },
 }
 
+/// Bounds and policies; defaults in `config`.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// PART-TARGET, unless the frame rate asks for a longer one.
+    pub part_target: Duration,
+    /// PART-HOLD-BACK in part targets; at least 3.
+    pub hold_back_parts: u32,
+    /// Length of past segments that stay in the playlist.
+    pub window: Duration,
+    /// How long an ended stream stays watchable.
+    pub linger: Duration,
+    /// How long the first request is held while a stream starts.
+    pub start_timeout: Duration,
+}
+
+/// How far a presentation is, for pages and the API.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// In URLs.
+    pub epoch: u64,
+    /// EXT-X-TARGETDURATION in seconds and PART-TARGET, once known.
+    pub targets: Option<(u32, Duration)>,
+    /// Per rendition: name, last media sequence number and last part.
+    pub renditions: Vec<(&'static str, u64, u64)>,
+}
+
 /// All presentations. Cheap to clone; `http` asks it by stream name.
 #[derive(Clone, Debug)]
 pub struct Hls {
-    _private: (),
+    shared: Arc<Shared>,
 }
 
+#[derive(Debug)]
+struct Shared {
+    hub: Hub,
+    settings: Settings,
+    names: RwLock<HashMap<String, Shown>>,
+}
+
+/// What is shown under a name: the newest epoch, and the one before it for players that still have its URLs.
+#[derive(Debug)]
+struct Shown {
+    newest: Arc<Presentation>,
+    before: Option<Arc<Presentation>>,
+}
+
+const NO_STREAM: Refusal = Refusal::NotFound("no such stream on air");
+
 impl Hls {
+    /// With no presentations yet.
+    pub fn new(hub: Hub, settings: Settings) -> Hls {
+        Hls { shared: Arc::new(Shared { hub, settings, names: RwLock::default() }) }
+    }
+
+    /// Packages every stream of the hub until stopped. Run once.
+    pub async fn follow(&self, stop: CancellationToken) {
+        let mut events = self.shared.hub.events();
+        let mut streams = JoinSet::new();
+        for stream in self.shared.hub.streams() {
+            streams.spawn(self.clone().package(stream));
+        }
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(_) = streams.join_next() => {}
+                event = events.next() => match event {
+                    Ok(Some(Event::Started(stream))) => { streams.spawn(self.clone().package(stream)); }
+                    Ok(Some(Event::Ended(_))) => {}
+                    Ok(None) => return,
+                    Err(lagged) => {
+                        tracing::error!(%lagged, "the packager missed events of the hub");
+                        events.skip_to_newest_start();
+                        self.shared.hub.streams().into_iter().filter(|stream| !self.shows(stream)).for_each(|stream| {
+                            streams.spawn(self.clone().package(stream));
+                        });
+                    }
+                },
+            }
+        }
+    }
+
     /// The multivariant playlist of a stream. Held until the first whole segment exists (bounded), else `NotYet`.
     /// `plain`: name the ordinary HLS view (`ll=0`) of each media playlist.
-    pub async fn multivariant(&self, _name: &str, _plain: bool) -> Result<Rendered, Refusal> {
-        Err(Refusal::NotFound("no such stream"))
+    pub async fn multivariant(&self, name: &str, plain: bool) -> Result<Rendered, Refusal> {
+        let presentation = self.newest(name).ok_or(NO_STREAM)?;
+        presentation.multivariant(plain, self.shared.settings.start_timeout).await
     }
 
     /// A media playlist; held as the directives ask. `rendition` is the file name without `.m3u8`.
-    pub async fn playlist(&self, _name: &str, _rendition: &str, _reload: Reload) -> Result<Rendered, Refusal> {
-        Err(Refusal::NotFound("no such stream"))
+    pub async fn playlist(&self, name: &str, rendition: &str, reload: Reload) -> Result<Rendered, Refusal> {
+        let presentation = self.newest(name).ok_or(NO_STREAM)?;
+        presentation.playlist(rendition, reload, self.shared.settings.start_timeout).await
     }
 
     /// An init section (`init-N.mp4`), segment (`MSN.m4s`) or part (`MSN.PART.m4s`); the part that is hinted next is held.
-    pub async fn media(&self, _name: &str, _epoch: u64, _rendition: &str, _file: &str) -> Result<Media, Refusal> {
-        Err(Refusal::NotFound("no such stream"))
+    pub async fn media(&self, name: &str, epoch: u64, rendition: &str, file: &str) -> Result<Media, Refusal> {
+        let presentation = self.of_epoch(name, epoch).ok_or(Refusal::NotFound("no such stream epoch on air"))?;
+        presentation.media(rendition, file).await
     }
 
     /// True while the name has something to play (live, waiting, or ended and still watchable).
-    pub fn on_air(&self, _name: &str) -> bool {
-        false
+    pub fn on_air(&self, name: &str) -> bool {
+        self.newest(name).is_some()
+    }
+
+    /// How far the newest epoch of a stream is.
+    pub fn progress(&self, name: &str) -> Option<Progress> {
+        self.newest(name).map(|presentation| presentation.progress())
+    }
+
+    /// Packages one stream until it is over, then keeps it watchable for the linger time.
+    async fn package(self, stream: Arc<Stream>) {
+        let mut epoch = stream.epoch();
+        let mut from = From::Oldest;
+        loop {
+            let presentation = Arc::new(Presentation::new(epoch));
+            self.show(stream.name().as_str(), presentation.clone());
+            let cursor = stream.frames().cursor(from);
+            let over = presentation.run(&stream, cursor, &self.shared.settings, self.shared.hub.budget()).await;
+            if over == Over::Ended {
+                tokio::time::sleep(self.shared.settings.linger).await;
+                self.forget(stream.name().as_str(), &presentation);
+                return;
+            }
+            // Its players find the end and then the new epoch.
+            epoch = self.shared.hub.fresh_epoch();
+            from = From::NewestStart;
+        }
+    }
+
+    fn show(&self, name: &str, presentation: Arc<Presentation>) {
+        let mut names = self.shared.names.write().unwrap_or_else(PoisonError::into_inner);
+        let before = names.remove(name).map(|shown| shown.newest);
+        names.insert(name.to_owned(), Shown { newest: presentation, before });
+    }
+
+    fn forget(&self, name: &str, presentation: &Arc<Presentation>) {
+        let mut names = self.shared.names.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(shown) = names.get_mut(name) else { return };
+        if Arc::ptr_eq(&shown.newest, presentation) {
+            names.remove(name);
+        } else if shown.before.as_ref().is_some_and(|before| Arc::ptr_eq(before, presentation)) {
+            shown.before = None;
+        }
+    }
+
+    fn newest(&self, name: &str) -> Option<Arc<Presentation>> {
+        let names = self.shared.names.read().unwrap_or_else(PoisonError::into_inner);
+        names.get(name).map(|shown| shown.newest.clone())
+    }
+
+    fn of_epoch(&self, name: &str, epoch: u64) -> Option<Arc<Presentation>> {
+        let names = self.shared.names.read().unwrap_or_else(PoisonError::into_inner);
+        let shown = names.get(name)?;
+        let both = [Some(&shown.newest), shown.before.as_ref()];
+        both.into_iter().flatten().find(|presentation| presentation.epoch() == epoch).cloned()
+    }
+
+    fn shows(&self, stream: &Stream) -> bool {
+        self.of_epoch(stream.name().as_str(), stream.epoch()).is_some()
+    }
+}
+
+impl Settings {
+    fn part_target(&self) -> Time {
+        Time::from_duration(self.part_target)
     }
 }

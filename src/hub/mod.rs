@@ -1,13 +1,18 @@
 //! The heart: live names, one timeline per stream, and the frame log that joins publishers to readers.
-//! Ingests call [`Hub::publish`] and [`Publisher::push`]; packagers follow [`Stream::frames`]. Knows no protocol.
+//! Ingests call [`Hub::publish`] and [`Publisher::push`]; packagers follow [`Hub::events`] and [`Stream::frames`].
+//! Knows no protocol.
 
+mod budget;
+mod cutter;
 pub mod log;
 mod publisher;
 mod registry;
 mod stream;
 pub mod timeline;
 
-pub use log::{Cursor, Lagged, Log};
+pub use budget::{Budget, Share};
+pub use cutter::Limits;
+pub use log::{Cursor, Entry, From, Lagged, Log, Reader};
 pub use publisher::{Ended, PublishError, Publisher, Source};
 pub use registry::{Event, Hub, Settings, Takeover};
-pub use stream::{Stream, StreamState, Tracks};
+pub use stream::{Status, Stream, StreamState, Tracks};

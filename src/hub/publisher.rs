@@ -1,9 +1,14 @@
-//! The writing end of a stream: [`Publisher`], owned by one ingest session.
+//! The writing end of a stream: [`Publisher`], owned by one ingest session. Dropping it tells the hub that the
+//! publisher vanished.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::media::Frame;
+use tokio::sync::watch;
+
+use super::stream::Pushed;
+use super::{Hub, Stream};
+use crate::media::{Config, Frame};
 
 /// Who publishes, for logs, pages and takeover texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,24 +59,60 @@ pub enum Ended {
 /// One publishing session. Dropping it says that the publisher vanished: the stream waits for the reconnect window.
 #[derive(Debug)]
 pub struct Publisher {
-    _private: (),
+    hub: Hub,
+    stream: Arc<Stream>,
+    session: u64,
+    ended: watch::Receiver<Option<Ended>>,
+    finished: bool,
 }
 
 impl Publisher {
+    pub(super) fn new(hub: Hub, stream: Arc<Stream>, session: u64, ended: watch::Receiver<Option<Ended>>) -> Publisher {
+        Publisher { hub, stream, session, ended, finished: false }
+    }
+
     /// Announces a track before its first frame (a sequence header came), so that the stream knows what to wait for.
-    pub fn announce(&mut self, _config: Arc<crate::media::Config>) {}
+    pub fn announce(&mut self, config: Arc<Config>) {
+        self.stream.announce(&config);
+    }
 
     /// Stamps a frame onto the stream's timeline, appends it and wakes readers. Cannot block. Frames of bad timing
     /// are repaired or dropped and counted; an error means that the session has been ended.
-    pub fn push(&mut self, _frame: Frame) -> Result<(), Ended> {
+    pub fn push(&mut self, frame: Frame) -> Result<(), Ended> {
+        if let Some(ended) = &*self.ended.borrow() {
+            return Err(ended.clone());
+        }
+        match self.stream.push(self.session, frame.clone()) {
+            Pushed::Done => {}
+            Pushed::First => self.hub.went_live(&self.stream),
+            Pushed::TracksChanged => {
+                if let Some(stream) = self.hub.next_epoch(&self.stream, self.session) {
+                    self.stream = stream;
+                    if self.stream.push(self.session, frame) == Pushed::First {
+                        self.hub.went_live(&self.stream);
+                    }
+                }
+            }
+        }
         Ok(())
     }
 
     /// Resolves when the hub ends this session. Cancel-safe: await it in the session's `select!`.
     pub async fn ended(&mut self) -> Ended {
-        std::future::pending().await
+        match self.ended.wait_for(Option::is_some).await {
+            Ok(ended) => ended.clone().unwrap_or(Ended::Draining),
+            Err(_) => Ended::Draining,
+        }
     }
 
     /// The publisher said goodbye: by default the stream ends at once (see `hub.on_unpublish`).
-    pub fn finish(self) {}
+    pub fn finish(mut self) {
+        self.finished = true;
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.hub.lost_publisher(self.stream.name(), self.session, self.finished);
+    }
 }

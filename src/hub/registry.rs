@@ -1,9 +1,18 @@
-//! The table of live names: who may take one, reconnect windows, idle publishers, and the events readers follow.
+//! The table of live names: who may take one, reconnect windows, idle publishers, and the events that readers follow.
 
-use super::{PublishError, Publisher, Source, Stream};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::log::{Cursor, Entry, From, Log};
+use super::timeline::Timeline;
+use super::{Budget, Ended, Limits, PublishError, Publisher, Source, Stream};
 use crate::access::StreamName;
-use std::sync::Arc;
-use std::time::Duration;
+use crate::media::Time;
 
 /// What happens when a name that has a publisher is asked for again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +49,7 @@ pub struct Settings {
 /// What readers of the hub follow.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A stream went live (a new epoch).
+    /// A stream went live: its first frame is in the log. A new epoch.
     Started(Arc<Stream>),
     /// It is over: its log is closed.
     Ended(Arc<Stream>),
@@ -49,30 +58,281 @@ pub enum Event {
 /// The hub. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Hub {
-    _private: (),
+    shared: Arc<Shared>,
 }
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    budget: Budget,
+    events: Log<Event>,
+    epoch: AtomicU64,
+    session: AtomicU64,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    names: HashMap<StreamName, Slot>,
+    draining: bool,
+}
+
+/// A name that is taken: by a publisher, or by a stream that waits for one.
+#[derive(Debug)]
+struct Slot {
+    stream: Arc<Stream>,
+    holder: Option<Holder>,
+    vanished: Instant,
+}
+
+#[derive(Debug)]
+struct Holder {
+    session: u64,
+    source: Source,
+    ended: watch::Sender<Option<Ended>>,
+}
+
+/// Events that wait for a slow reader: more than a burst of starts and ends of every stream the default allows.
+const EVENTS_KEPT: usize = 4096;
+/// How often idle publishers and reconnect windows are looked at.
+const SWEEP: Duration = Duration::from_millis(200);
 
 impl Hub {
     /// An empty hub.
-    pub fn new(_settings: Settings) -> Hub {
-        Hub { _private: () }
+    pub fn new(settings: Settings) -> Hub {
+        let budget = Budget::new(settings.process_bytes);
+        // Events are counted, not weighed: a budget of their own.
+        let events = Log::new(EVENTS_KEPT, &Budget::new(EVENTS_KEPT));
+        let shared = Shared {
+            settings,
+            budget,
+            events,
+            epoch: AtomicU64::new(0),
+            session: AtomicU64::new(0),
+            table: Mutex::default(),
+        };
+        Hub { shared: Arc::new(shared) }
     }
 
     /// Takes a live name for a new publishing session.
-    pub fn publish(&self, _name: &StreamName, _source: Source) -> Result<Publisher, PublishError> {
-        Err(PublishError::Draining)
+    pub fn publish(&self, name: &StreamName, source: Source) -> Result<Publisher, PublishError> {
+        let mut table = self.table();
+        if table.draining {
+            return Err(PublishError::Draining);
+        }
+        if !table.names.contains_key(name) && table.names.len() >= self.shared.settings.max_streams {
+            return Err(PublishError::Full(self.shared.settings.max_streams));
+        }
+        let session = self.shared.session.fetch_add(1, Ordering::Relaxed) + 1;
+        let (tell, ended) = watch::channel(None);
+        let holder = Holder { session, source: source.clone(), ended: tell };
+        let stream = match table.names.get_mut(name) {
+            Some(slot) => {
+                self.take_over(name, slot, holder)?;
+                slot.stream.begin_session(session, source);
+                slot.stream.clone()
+            }
+            None => {
+                let stream = Arc::new(self.new_stream(name, session, source));
+                let slot = Slot { stream: stream.clone(), holder: Some(holder), vanished: Instant::now() };
+                table.names.insert(name.clone(), slot);
+                stream
+            }
+        };
+        Ok(Publisher::new(self.clone(), stream, session, ended))
     }
 
     /// The stream that is live, or waiting in its reconnect window, under this name.
-    pub fn stream(&self, _name: &str) -> Option<Arc<Stream>> {
-        None
+    pub fn stream(&self, name: &str) -> Option<Arc<Stream>> {
+        let name = StreamName::new(name).ok()?;
+        self.table().names.get(&name).map(|slot| slot.stream.clone())
     }
 
     /// All of them, by name.
     pub fn streams(&self) -> Vec<Arc<Stream>> {
-        Vec::new()
+        let mut streams: Vec<_> = self.table().names.values().map(|slot| slot.stream.clone()).collect();
+        streams.sort_by(|a, b| a.name().cmp(b.name()));
+        streams
     }
 
-    /// No new publishers; the present ones are told and ended.
-    pub fn drain(&self) {}
+    /// Follows what happens from now on. After a lag, ask [`Hub::streams`].
+    pub fn events(&self) -> Cursor<Event> {
+        self.shared.events.reader().cursor(From::Next)
+    }
+
+    /// The process's count of media bytes in memory.
+    pub fn budget(&self) -> &Budget {
+        &self.shared.budget
+    }
+
+    /// An epoch that was never given before, also not by an earlier run of the server: it grows from the wall clock.
+    pub fn fresh_epoch(&self) -> u64 {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let next = |last: u64| Some(wall.max(last + 1));
+        let last = self.shared.epoch.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or(wall);
+        wall.max(last + 1)
+    }
+
+    /// No new publishers; the present ones are told and ended, and their streams end.
+    pub fn drain(&self) {
+        let mut table = self.table();
+        table.draining = true;
+        let slots: Vec<Slot> = table.names.drain().map(|(_, slot)| slot).collect();
+        drop(table);
+        for slot in slots {
+            if let Some(holder) = &slot.holder {
+                holder.ended.send_replace(Some(Ended::Draining));
+            }
+            self.end(&slot.stream);
+        }
+    }
+
+    /// Ends idle publishers and streams whose reconnect window is over, until stopped. Run once per hub.
+    pub async fn keep(&self, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(SWEEP);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            self.sweep(Instant::now());
+        }
+    }
+
+    /// One look at all names at `now`.
+    pub fn sweep(&self, now: Instant) {
+        let mut over = Vec::new();
+        let mut table = self.table();
+        for slot in table.names.values_mut() {
+            self.free_if_idle(slot, now);
+        }
+        table.names.retain(|_, slot| {
+            let keep = slot.holder.is_some()
+                || (!slot.stream.is_empty() && now.saturating_duration_since(slot.vanished) < self.window());
+            if !keep {
+                over.push(slot.stream.clone());
+            }
+            keep
+        });
+        drop(table);
+        over.iter().for_each(|stream| self.end(stream));
+    }
+
+    /// How many streams are in each state, for metrics.
+    pub fn census(&self) -> HashMap<super::StreamState, usize> {
+        let mut census = HashMap::new();
+        for stream in self.streams() {
+            *census.entry(stream.state()).or_insert(0) += 1;
+        }
+        census
+    }
+
+    pub(super) fn went_live(&self, stream: &Arc<Stream>) {
+        tracing::info!(stream = %stream.name(), epoch = stream.epoch(), "stream is live");
+        self.shared.events.push(Event::Started(stream.clone()));
+    }
+
+    /// Replaces a stream whose tracks have changed by its next epoch. None if the session has lost the name.
+    pub(super) fn next_epoch(&self, old: &Arc<Stream>, session: u64) -> Option<Arc<Stream>> {
+        let mut table = self.table();
+        let slot = table.names.get_mut(old.name())?;
+        if slot.holder.as_ref().is_none_or(|holder| holder.session != session) {
+            return None;
+        }
+        let memory = (self.shared.settings.stream_bytes, &self.shared.budget);
+        let stream = Arc::new(old.successor(self.fresh_epoch(), self.limits(), memory));
+        slot.stream = stream.clone();
+        drop(table);
+        tracing::info!(stream = %old.name(), "the tracks have changed; the stream starts anew");
+        self.end(old);
+        Some(stream)
+    }
+
+    pub(super) fn lost_publisher(&self, name: &StreamName, session: u64, goodbye: bool) {
+        let mut table = self.table();
+        let Some(slot) = table.names.get_mut(name) else { return };
+        if slot.holder.as_ref().is_none_or(|holder| holder.session != session) {
+            return;
+        }
+        slot.holder = None;
+        slot.vanished = Instant::now();
+        let stream = slot.stream.clone();
+        let over = stream.is_empty() || (goodbye && self.shared.settings.end_on_unpublish);
+        if over {
+            table.names.remove(name);
+        }
+        drop(table);
+        if over {
+            self.end(&stream);
+        } else {
+            stream.lose_publisher();
+            tracing::info!(stream = %name, window = ?self.window(), "publisher is gone; the stream waits for it");
+        }
+    }
+
+    fn take_over(&self, name: &StreamName, slot: &mut Slot, by: Holder) -> Result<(), PublishError> {
+        if let Some(old) = &slot.holder {
+            if self.shared.settings.takeover == Takeover::Reject {
+                return Err(PublishError::Busy { name: name.to_string(), by: old.source.peer });
+            }
+            metrics::counter!("headwater_hub_takeovers_total").increment(1);
+            tracing::info!(stream = %name, old = %old.source.peer, new = %by.source.peer, "publisher is taken over");
+            old.ended.send_replace(Some(Ended::TakenOver(by.source.peer)));
+        }
+        slot.holder = Some(by);
+        Ok(())
+    }
+
+    fn free_if_idle(&self, slot: &mut Slot, now: Instant) {
+        let idle = now.saturating_duration_since(slot.stream.last_fed());
+        if slot.holder.is_none() || idle < self.shared.settings.media_idle {
+            return;
+        }
+        if let Some(holder) = slot.holder.take() {
+            tracing::warn!(stream = %slot.stream.name(), peer = %holder.source.peer, ?idle, "no media: the name is freed");
+            holder.ended.send_replace(Some(Ended::Idle(self.shared.settings.media_idle.as_secs().max(1))));
+        }
+        slot.vanished = now;
+        slot.stream.lose_publisher();
+    }
+
+    fn end(&self, stream: &Arc<Stream>) {
+        let live = !stream.is_empty();
+        stream.end();
+        if live {
+            tracing::info!(stream = %stream.name(), epoch = stream.epoch(), "stream is over");
+            self.shared.events.push(Event::Ended(stream.clone()));
+        }
+    }
+
+    fn new_stream(&self, name: &StreamName, session: u64, source: Source) -> Stream {
+        let memory = (self.shared.settings.stream_bytes, &self.shared.budget);
+        Stream::new(name.clone(), self.fresh_epoch(), (session, source), Timeline::new(self.limits()), memory)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            target: Time::from_duration(self.shared.settings.segment_target),
+            max: Time::from_duration(self.shared.settings.segment_max),
+        }
+    }
+
+    fn window(&self) -> Duration {
+        self.shared.settings.reconnect_window
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
+
+impl Entry for Event {
+    fn bytes(&self) -> usize {
+        1
+    }
+
+    fn is_start(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

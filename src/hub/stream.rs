@@ -1,7 +1,19 @@
-//! One live stream: its name, epoch, state and frame log.
+//! One epoch of a live stream: its name, timeline and frame log. Publishers append through [`super::Publisher`];
+//! readers open cursors on [`Stream::frames`].
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use metrics::Counter;
+
+use super::log::{Entry, Log, Reader};
+use super::timeline::{Counts, Placement, Timeline};
+use super::{Budget, Limits, Source};
+use crate::access::StreamName;
+use crate::media::{Config, Frame, Kind, Time};
 
 /// What a stream is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StreamState {
     /// A publisher is connected, but no key frame has come yet.
     Starting,
@@ -13,6 +25,18 @@ pub enum StreamState {
     Ended,
 }
 
+impl StreamState {
+    /// As pages, metrics and the API name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            StreamState::Starting => "starting",
+            StreamState::Live => "live",
+            StreamState::Waiting => "waiting",
+            StreamState::Ended => "ended",
+        }
+    }
+}
+
 /// Which tracks a stream has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Tracks {
@@ -22,8 +46,269 @@ pub struct Tracks {
     pub audio: bool,
 }
 
-/// One live stream.
+/// A stream at one moment, for pages and the API.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// What it is doing.
+    pub state: StreamState,
+    /// Who publishes, or did last.
+    pub source: Source,
+    /// The picture track's present configuration.
+    pub video: Option<Arc<Config>>,
+    /// The sound track's present configuration.
+    pub audio: Option<Arc<Config>>,
+    /// Publishing sessions so far in this epoch.
+    pub sessions: u64,
+    /// Frames given out.
+    pub frames: u64,
+    /// Payload bytes given out.
+    pub bytes: u64,
+    /// What the timeline repaired and dropped.
+    pub counts: Counts,
+    /// When the epoch began.
+    pub since: SystemTime,
+}
+
+/// One epoch of a stream: from its first publisher until it ends or its tracks change.
 #[derive(Debug)]
 pub struct Stream {
-    _private: (),
+    name: StreamName,
+    epoch: u64,
+    began: Instant,
+    began_wall: SystemTime,
+    reader: Reader<Frame>,
+    live: Mutex<Live>,
+    counters: [Counter; 2],
+}
+
+#[derive(Debug)]
+struct Live {
+    timeline: Timeline,
+    /// None once the epoch is over.
+    log: Option<Log<Frame>>,
+    state: StreamState,
+    source: Source,
+    /// The session that may push: a taken-over one may still hold a frame in its hands.
+    session: u64,
+    video: Option<Arc<Config>>,
+    audio: Option<Arc<Config>>,
+    sessions: u64,
+    frames: u64,
+    bytes: u64,
+    /// When the last frame came from a publisher.
+    fed: Instant,
+    placed: Vec<Frame>,
+}
+
+/// What became of a pushed frame, for the publisher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// In the log, or dropped and counted.
+    Done,
+    /// In the log, and it was the first of this epoch.
+    First,
+    /// This epoch cannot take it: a new one must begin.
+    TracksChanged,
+}
+
+impl Stream {
+    /// For the first session under a name; `memory`: bytes the frame log may hold, and where they are counted.
+    pub(super) fn new(
+        name: StreamName,
+        epoch: u64,
+        session: (u64, Source),
+        timeline: Timeline,
+        memory: (usize, &Budget),
+    ) -> Stream {
+        let ((session, source), (limit, budget)) = (session, memory);
+        let log = Log::new(limit, budget);
+        let began = Instant::now();
+        let live = Live {
+            timeline,
+            state: StreamState::Starting,
+            source,
+            session,
+            video: None,
+            audio: None,
+            sessions: 1,
+            frames: 0,
+            bytes: 0,
+            fed: began,
+            placed: Vec::new(),
+            log: None,
+        };
+        let reader = log.reader();
+        let counter = |kind| metrics::counter!("headwater_hub_frames_total", "kind" => kind);
+        Stream {
+            name,
+            epoch,
+            began,
+            began_wall: SystemTime::now(),
+            reader,
+            live: Mutex::new(Live { log: Some(log), ..live }),
+            counters: [counter("video"), counter("audio")],
+        }
+    }
+
+    /// The epoch that goes on for the same session when the tracks have changed.
+    pub(super) fn successor(&self, epoch: u64, limits: Limits, memory: (usize, &Budget)) -> Stream {
+        let live = self.live();
+        let timeline = live.timeline.next_epoch(limits);
+        Stream::new(self.name.clone(), epoch, (live.session, live.source.clone()), timeline, memory)
+    }
+
+    /// The name it is published under.
+    pub fn name(&self) -> &StreamName {
+        &self.name
+    }
+
+    /// Rises each time a stream starts anew; never given twice, so that URLs with it are good for ever.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The wall-clock time of the timeline's zero: EXT-X-PROGRAM-DATE-TIME is this plus a frame's time.
+    pub fn began(&self) -> SystemTime {
+        self.began_wall
+    }
+
+    /// Opens readers on the frame log.
+    pub fn frames(&self) -> &Reader<Frame> {
+        &self.reader
+    }
+
+    /// What it is doing now.
+    pub fn status(&self) -> Status {
+        let live = self.live();
+        Status {
+            state: live.state,
+            source: live.source.clone(),
+            video: live.video.clone(),
+            audio: live.audio.clone(),
+            sessions: live.sessions,
+            frames: live.frames,
+            bytes: live.bytes,
+            counts: live.timeline.counts,
+            since: self.began_wall,
+        }
+    }
+
+    /// Its state alone.
+    pub fn state(&self) -> StreamState {
+        self.live().state
+    }
+
+    /// Another session publishes from now on.
+    pub(super) fn begin_session(&self, session: u64, source: Source) {
+        let mut live = self.live();
+        live.session = session;
+        live.timeline.begin_session();
+        live.source = source;
+        live.sessions += 1;
+        live.fed = Instant::now();
+        live.state = if live.frames > 0 { StreamState::Waiting } else { StreamState::Starting };
+    }
+
+    /// The publisher is gone; viewers keep what there is.
+    pub(super) fn lose_publisher(&self) {
+        let mut live = self.live();
+        if live.state != StreamState::Ended {
+            live.state = StreamState::Waiting;
+        }
+    }
+
+    /// No frame ever came out of this epoch.
+    pub(super) fn is_empty(&self) -> bool {
+        self.live().frames == 0
+    }
+
+    pub(super) fn last_fed(&self) -> Instant {
+        self.live().fed
+    }
+
+    /// Over: readers get what is left, then the end.
+    pub(super) fn end(&self) {
+        let mut live = self.live();
+        live.state = StreamState::Ended;
+        let log = live.log.take();
+        drop(live);
+        drop(log);
+    }
+
+    pub(super) fn announce(&self, config: &Arc<Config>) {
+        self.live().timeline.announce(config);
+    }
+
+    /// The one way in for media: place on the timeline, append, wake readers.
+    pub(super) fn push(&self, session: u64, frame: Frame) -> Pushed {
+        let now = Time::from_duration(self.began.elapsed());
+        let mut guard = self.live();
+        let live = &mut *guard;
+        if live.session != session {
+            return Pushed::Done;
+        }
+        live.fed = Instant::now();
+        let before = live.timeline.counts;
+        let placement = live.timeline.place(frame, now, &mut live.placed);
+        if live.timeline.counts != before {
+            count_repairs(&before, &live.timeline.counts);
+        }
+        if placement == Placement::TracksChanged {
+            return Pushed::TracksChanged;
+        }
+        let first = live.frames == 0 && !live.placed.is_empty();
+        for frame in live.placed.drain(..) {
+            let kind = frame.kind();
+            self.counters[usize::from(kind == Kind::Audio)].increment(1);
+            live.frames += 1;
+            live.bytes += frame.payload.len() as u64;
+            live.state = StreamState::Live;
+            let config = if kind == Kind::Video { &mut live.video } else { &mut live.audio };
+            if !config.as_ref().is_some_and(|known| Arc::ptr_eq(known, &frame.config)) {
+                *config = Some(frame.config.clone());
+            }
+            if let Some(log) = &live.log {
+                log.push(frame);
+            }
+        }
+        if first { Pushed::First } else { Pushed::Done }
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry for Frame {
+    fn bytes(&self) -> usize {
+        self.payload.len() + size_of::<Frame>()
+    }
+
+    fn is_start(&self) -> bool {
+        self.cut.is_some() || (self.key && self.kind() == Kind::Video)
+    }
+}
+
+/// Rare, so the counters are looked up by name only when something had to be repaired.
+fn count_repairs(before: &Counts, after: &Counts) {
+    let repairs = [
+        ("backward", after.backward - before.backward),
+        ("composition", after.composition - before.composition),
+        ("jump", after.jumps - before.jumps),
+        ("audio_realigned", after.audio_realigned - before.audio_realigned),
+        ("silence", after.silence - before.silence),
+    ];
+    for (kind, count) in repairs.into_iter().filter(|(_, count)| *count > 0) {
+        metrics::counter!("headwater_hub_timestamp_repairs_total", "kind" => kind).increment(count);
+    }
+    let drops = [
+        ("before_key_frame", after.before_splice - before.before_splice),
+        ("overlapping_audio", after.overlapping - before.overlapping),
+    ];
+    for (reason, count) in drops.into_iter().filter(|(_, count)| *count > 0) {
+        metrics::counter!("headwater_hub_frames_dropped_total", "reason" => reason).increment(count);
+    }
+    if after.forced_cuts > before.forced_cuts {
+        metrics::counter!("headwater_hls_forced_cuts_total").increment(after.forced_cuts - before.forced_cuts);
+    }
 }

@@ -129,6 +129,8 @@ pub struct Cut {
     pub discontinuity: bool,
     /// Start of the segment in presentation time on the stream's timeline.
     pub at: Time,
+    /// The epoch's EXT-X-TARGETDURATION in seconds: fixed when its first segment ends, unknown until then.
+    pub target_duration: Option<u32>,
 }
 
 /// One access unit. Cheap to clone: the payload and the configuration are shared.

@@ -1,0 +1,160 @@
+//! The command line: what the process is asked to do, with one flag per option of the configuration. `main` calls it
+//! first. Together with `file` it is the only place that looks at the arguments, the environment and the file system.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgMatches, Command};
+
+use super::error::{Error, Errors, Origin};
+use super::file::File;
+use super::load::{self, Effective, FILE_VARIABLE, Input};
+use super::options::{self, Spec};
+use super::units::{Size, Time};
+
+/// What the process is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Serve until told to stop.
+    Serve,
+    /// Say whether the configuration is right, and what it is.
+    Check,
+}
+
+/// A command line that was understood, and the environment it came with.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// What to do.
+    pub action: Action,
+    file: Option<PathBuf>,
+    flags: Vec<(String, String)>,
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Invocation {
+    /// Reads the arguments and the environment of this process. For `--help`, `--version` and wrong usage it prints and
+    /// ends the process, with 0 or 2.
+    pub fn of_process() -> Invocation {
+        match Invocation::parse(std::env::args_os(), std::env::vars_os()) {
+            Ok(invocation) => invocation,
+            Err(error) => error.exit(),
+        }
+    }
+
+    /// The same for any arguments and variables; the first argument is the program's name.
+    pub fn parse(
+        arguments: impl IntoIterator<Item = OsString>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Invocation, clap::Error> {
+        let matches = command().try_get_matches_from(arguments)?;
+        let action = if matches.subcommand_name() == Some("check") { Action::Check } else { Action::Serve };
+        // Global flags reach the subcommand's matches, wherever they were written.
+        let matches = matches.subcommand().map_or(&matches, |(_, inner)| inner);
+        Ok(Invocation {
+            action,
+            file: matches.get_one::<PathBuf>("config").cloned(),
+            flags: options::all().iter().filter_map(|spec| flag(matches, spec)).collect(),
+            environment: environment.into_iter().filter(|(name, _)| is_ours(name)).collect(),
+        })
+    }
+
+    /// Reads the file, if there is one, and puts everything together.
+    pub fn load(&self) -> Result<Effective, Errors> {
+        let mut errors = Vec::new();
+        let mut input = Input { flags: self.flags.clone(), ..Input::default() };
+        for (name, value) in &self.environment {
+            match (name.to_str(), value.to_str()) {
+                (Some(name), Some(value)) => input.environment.push((name.to_owned(), value.to_owned())),
+                _ => errors.push(Error {
+                    origin: Origin::Environment(name.to_string_lossy().into_owned()),
+                    option: None,
+                    problem: "the name or value is no UTF-8 text; write it anew".to_owned(),
+                }),
+            }
+        }
+        input.environment.sort();
+        match self.path(&input).map(|path| File::read(&path)).transpose() {
+            Ok(file) => input.file = file,
+            Err(error) => errors.push(error),
+        }
+        match load::load(&input) {
+            Ok(effective) if errors.is_empty() => Ok(effective),
+            Ok(_) => Err(Errors::new(errors)),
+            Err(more) => Err(Errors::new(errors.into_iter().chain(more.iter().cloned()).collect())),
+        }
+    }
+
+    /// An empty variable names no file: that is how many tools write one that is not set.
+    fn path(&self, input: &Input) -> Option<PathBuf> {
+        let named = |(name, path): &&(String, String)| name == FILE_VARIABLE && !path.is_empty();
+        let variable = || input.environment.iter().find(named).map(|(_, path)| path.into());
+        self.file.clone().or_else(variable).or_else(|| File::usual().map(Path::to_owned))
+    }
+}
+
+fn command() -> Command {
+    let file = Arg::new("config")
+        .long("config")
+        .value_name("PATH")
+        .value_parser(clap::value_parser!(PathBuf))
+        .global(true)
+        .help("Configuration file [default: config/headwater.toml or /etc/headwater/headwater.toml, if one exists]");
+    let check =
+        Command::new("check").about("Check the configuration, print it with the origin of each value, and exit");
+    Command::new("headwater")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A live streaming server: RTMP in, low-latency HLS out. Without a command it serves.")
+        .after_help("--help lists a flag for every option of the configuration.")
+        .after_long_help(AFTER)
+        .arg(file)
+        .args(options::all().iter().map(argument))
+        .subcommand(check)
+        .disable_help_subcommand(true)
+}
+
+/// The flag of an option. A short help would drown in all of them.
+fn argument(spec: &'static Spec) -> Arg {
+    Arg::new(spec.name.as_str())
+        .long(spec.flag.as_str())
+        .value_name(value_name(spec))
+        .help(help(spec))
+        .help_heading(Some(spec.section.as_str()))
+        .allow_negative_numbers(true)
+        .hide_short_help(true)
+        .global(true)
+}
+
+fn help(spec: &Spec) -> String {
+    match spec.example() {
+        none if none.is_empty() => spec.about.to_owned(),
+        default => format!("{} [default: {default}]", spec.about),
+    }
+}
+
+fn value_name(spec: &Spec) -> &'static str {
+    let Some(text) = spec.default.as_str() else {
+        return if spec.default.is_integer() { "NUMBER" } else { "LIST" };
+    };
+    match text {
+        _ if text.parse::<Time>().is_ok() => "TIME",
+        _ if text.parse::<Size>().is_ok() => "SIZE",
+        _ if spec.key.ends_with("listen") => "ADDRESS",
+        _ => "TEXT",
+    }
+}
+
+fn flag(matches: &ArgMatches, spec: &Spec) -> Option<(String, String)> {
+    matches.get_one::<String>(&spec.name).map(|value| (spec.flag.clone(), value.clone()))
+}
+
+fn is_ours(variable: &OsString) -> bool {
+    variable.as_encoded_bytes().starts_with(options::PREFIX.as_bytes())
+}
+
+const AFTER: &str = "\
+Each option is also a line of the configuration file and an environment variable: --rtmp-listen is \
+listen below [rtmp], and HEADWATER_RTMP_LISTEN. Flags win over the environment, the environment over the file, the file \
+over the defaults. HEADWATER_CONFIG names the file as --config does. Secrets belong into the file or the environment: \
+arguments are visible to other users of the machine.
+
+Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong configuration or arguments, 3 a port could not be opened.";

@@ -1,0 +1,25 @@
+//! The configuration: built-in defaults, then a file, then the environment, then flags, each over the one before. `main`
+//! asks for it once and hands the result on. Nothing else in the crate reads the file, the environment or the arguments,
+//! and nothing in here acts on what it reads: no socket is opened, no task is started.
+//!
+//! [`Config`] is the one list of options. Their names in the environment (`HEADWATER_RTMP_LISTEN`) and as flags
+//! (`--rtmp-listen`) are derived from its default value, so an option that is added there exists everywhere.
+
+mod args;
+mod error;
+mod file;
+mod load;
+mod options;
+mod sections;
+mod show;
+mod units;
+mod validate;
+
+pub use args::{Action, Invocation};
+pub use error::{Error, Errors, Origin};
+pub use file::File;
+pub use load::{Effective, Input, load};
+pub use sections::{
+    Access, Admin, Config, Data, Hls, Http, Hub, Log, LogFormat, Rtmp, Server, Takeover, Tls, Unpublish,
+};
+pub use units::{BadUnit, Size, Time};

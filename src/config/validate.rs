@@ -1,0 +1,207 @@
+//! What options may be together: bounds, and what one asks of another. `load` calls it with every value in place. Each
+//! finding names the options it is about and is reported where the first of them was set.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+
+use tracing_subscriber::EnvFilter;
+
+use super::error::{Error, Origin};
+use super::load::Effective;
+use super::sections::Config;
+use super::units::{Size, Time};
+
+/// All that is wrong with a configuration whose single values are right.
+pub(super) fn check(effective: &Effective) -> Vec<Error> {
+    let mut findings = Findings { effective, errors: Vec::new() };
+    let config = &effective.config;
+    bounds(config, &mut findings);
+    listeners(config, &mut findings);
+    tls(config, &mut findings);
+    web(config, &mut findings);
+    memory(config, &mut findings);
+    packaging(config, &mut findings);
+    level(config, &mut findings);
+    findings.errors
+}
+
+struct Findings<'a> {
+    effective: &'a Effective,
+    errors: Vec<Error>,
+}
+
+impl Findings<'_> {
+    /// A finding about some options; it stands where the first of them was set that was set at all.
+    fn add(&mut self, options: &[&str], problem: String) {
+        let set = options.iter().find(|option| *self.effective.origin(option) != Origin::Default);
+        let option = set.or(options.first()).copied().unwrap_or_default();
+        let origin = self.effective.origin(option).clone();
+        self.errors.push(Error { origin, option: Some(option.to_owned()), problem });
+    }
+
+    fn at_least<T: PartialOrd + Display>(&mut self, option: &str, value: T, least: T) {
+        if value < least {
+            self.add(&[option], format!("{value} is too little; write at least {least}"));
+        }
+    }
+
+    fn at_most<T: PartialOrd + Display>(&mut self, option: &str, value: T, most: T) {
+        if value > most {
+            self.add(&[option], format!("{value} is too much; write at most {most}"));
+        }
+    }
+}
+
+/// Bounds of single options. A wait of zero would close every connection.
+fn bounds(config: &Config, findings: &mut Findings<'_>) {
+    let Config { http, rtmp, hub, hls, server, .. } = config;
+    let waits = [
+        ("http.header_timeout", http.header_timeout),
+        ("http.write_timeout", http.write_timeout),
+        ("http.idle_timeout", http.idle_timeout),
+        ("rtmp.handshake_timeout", rtmp.handshake_timeout),
+        ("hls.start_timeout", hls.start_timeout),
+    ];
+    for (option, wait) in waits {
+        findings.at_least(option, wait, Time::millis(100));
+    }
+    findings.at_least("http.max_connections", http.max_connections, 1);
+    findings.at_least("rtmp.max_connections", rtmp.max_connections, 1);
+    // A key frame must fit; the length field of an RTMP message has 24 bits.
+    findings.at_least("rtmp.max_message", rtmp.max_message, Size::kib(64));
+    findings.at_most("rtmp.max_message", rtmp.max_message, Size::mib(16));
+    findings.at_least("tls.reload_interval", config.tls.reload_interval, Time::secs(1));
+    // Slow sources send one picture a second.
+    findings.at_least("hub.media_idle", hub.media_idle, Time::secs(1));
+    findings.at_least("hub.max_streams", hub.max_streams, 1);
+    findings.at_most("server.threads", server.threads, 1_024);
+    if config.data.dir.as_os_str().is_empty() {
+        findings.add(&["data.dir"], "no directory is given; write it as ./data".to_owned());
+    }
+}
+
+/// Two listeners on one address would take each other's connections, or keep the server from starting.
+fn listeners(config: &Config, findings: &mut Findings<'_>) {
+    let Config { http, admin, rtmp, .. } = config;
+    let all = [
+        ("http.listen", Some(http.listen)),
+        ("http.tls_listen", http.tls_listen),
+        ("admin.listen", Some(admin.listen)),
+        ("rtmp.listen", Some(rtmp.listen)),
+        ("rtmp.tls_listen", rtmp.tls_listen),
+    ];
+    let on: Vec<(&str, SocketAddr)> = all.iter().filter_map(|(name, at)| at.map(|at| (*name, at))).collect();
+    for (index, (name, at)) in on.iter().enumerate() {
+        for (other, there) in on.iter().skip(index + 1).filter(|(_, there)| collide(*at, *there)) {
+            let problem = format!("{name} = {at} and {other} = {there} collide; give one of them another port");
+            findings.add(&[name, other], problem);
+        }
+    }
+}
+
+/// Port 0 takes a free one; an unspecified address is on every interface.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let everywhere = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && (everywhere || a.ip().to_canonical() == b.ip().to_canonical())
+}
+
+fn tls(config: &Config, findings: &mut Findings<'_>) {
+    let tls = &config.tls;
+    let listeners = [("http.tls_listen", config.http.tls_listen), ("rtmp.tls_listen", config.rtmp.tls_listen)];
+    let files = [("tls.cert", &tls.cert, "certificate"), ("tls.key", &tls.key, "private key")];
+    if tls.cert.is_some() != tls.key.is_some() {
+        let problem = "tls.cert and tls.key belong together; set both or none";
+        findings.add(&["tls.cert", "tls.key"], problem.to_owned());
+    } else if tls.cert.is_none() {
+        for (option, _) in listeners.iter().filter(|(_, at)| at.is_some()) {
+            let problem = "TLS needs a certificate; set tls.cert and tls.key to PEM files, or leave this empty";
+            findings.add(&[option], problem.to_owned());
+        }
+    }
+    for (option, path, what) in files {
+        let Some(path) = path else { continue };
+        if let Err(error) = std::fs::File::open(path) {
+            let path = path.display();
+            findings.add(
+                &[option],
+                format!("cannot read {path} ({error}); write the path of the PEM file with the {what}"),
+            );
+        }
+    }
+}
+
+fn web(config: &Config, findings: &mut Findings<'_>) {
+    let url = &config.http.public_url;
+    if !url.is_empty() && (!has_host(url) || url.ends_with('/')) {
+        let remedy = "write it as https://live.example.org, without a slash at the end";
+        findings.add(&["http.public_url"], format!("{url:?} is no address of a web server; {remedy}"));
+    }
+    for origin in &config.http.allow_origins {
+        let bare = origin.split_once("://").is_some_and(|(_, host)| !host.contains('/'));
+        if origin != "*" && !(has_host(origin) && bare) {
+            let remedy = "write it as \"https://example.org\", without a path, or \"*\" for all";
+            findings.add(&["http.allow_origins"], format!("{origin:?} is no origin; {remedy}"));
+        }
+    }
+}
+
+/// Whether a text is `http://` or `https://` and something that can be a host.
+fn has_host(url: &str) -> bool {
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let forbidden = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '<' | '>' | '?' | '#' | '@');
+    host.is_some_and(|host| !host.is_empty() && !host.starts_with(['/', ':']) && !host.contains(forbidden))
+}
+
+fn memory(config: &Config, findings: &mut Findings<'_>) {
+    let hub = &config.hub;
+    // Less does not hold one group of pictures of an ordinary stream.
+    findings.at_least("hub.stream_memory", hub.stream_memory, Size::mib(1));
+    if hub.memory < hub.stream_memory {
+        let (all, one) = (hub.memory, hub.stream_memory);
+        let problem = format!("hub.memory = {all} is less than hub.stream_memory = {one}; write at least {one}");
+        findings.add(&["hub.memory", "hub.stream_memory"], problem);
+    }
+}
+
+/// What keeps playlists valid and low in latency.
+fn packaging(config: &Config, findings: &mut Findings<'_>) {
+    let hls = &config.hls;
+    let (part, target, max) = (hls.part_target, hls.segment_target, hls.segment_max);
+    findings.at_least("hls.part_target", part, Time::millis(100));
+    findings.at_most("hls.part_target", part, Time::secs(2));
+    // RFC 8216bis, section 4.4.3.8: PART-HOLD-BACK is at least twice PART-TARGET and should be three times that.
+    findings.at_least("hls.hold_back_parts", hls.hold_back_parts, 3);
+    findings.at_most("hls.hold_back_parts", hls.hold_back_parts, 100);
+    if part >= target {
+        let problem = format!("hls.part_target = {part} must be less than hls.segment_target = {target}");
+        findings.add(&["hls.part_target", "hls.segment_target"], problem);
+    }
+    if target > max {
+        let problem = format!("hls.segment_target = {target} must not be more than hls.segment_max = {max}");
+        findings.add(&["hls.segment_target", "hls.segment_max"], problem);
+    }
+    findings.at_most("hls.segment_max", max, Time::secs(60));
+    // RFC 8216bis, section 6.2.2: a live playlist has at least three target durations of segments.
+    if hls.window.get() < target.get() * 3 {
+        let (window, least) = (hls.window, Time::from(target.get() * 3));
+        let problem = format!(
+            "hls.window = {window} is less than three times hls.segment_target = {target}; write at least {least}"
+        );
+        findings.add(&["hls.window", "hls.segment_target"], problem);
+    }
+}
+
+/// A misspelt level would pass for the name of a module and silence the log.
+fn level(config: &Config, findings: &mut Findings<'_>) {
+    for directive in config.log.level.split(',') {
+        let level = directive.rsplit('=').next().unwrap_or_default().trim();
+        if !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+            let remedy = "write error, warn, info, debug, trace or off, or MODULE=LEVEL";
+            findings.add(&["log.level"], format!("{level:?} is no level; {remedy}"));
+        } else if EnvFilter::try_new(directive).is_err() {
+            findings.add(&["log.level"], format!("{directive:?} is no filter; write it as headwater::rtmp={level}"));
+        }
+    }
+}
+
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];

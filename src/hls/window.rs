@@ -1,0 +1,193 @@
+//! The sliding window of one rendition: which segments and parts a playlist lists, and which have left it and are still
+//! kept for players that know them. Pure; filled by the rendition, rendered by `playlist`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::packager::Plan;
+use super::segmenter::{Init, Output, Part};
+use crate::media::{Config, Time};
+
+/// A position in a rendition: a segment and the number of a part in it.
+pub(super) type Position = (u64, u64);
+
+/// One segment.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) msn: u64,
+    pub(super) discontinuity: bool,
+    /// Index of its init section.
+    pub(super) init: usize,
+    /// On the stream's timeline.
+    pub(super) start: Time,
+    pub(super) duration: Time,
+    pub(super) parts: Vec<Part>,
+    pub(super) bytes: usize,
+    pub(super) closed: bool,
+}
+
+/// The window.
+#[derive(Debug)]
+pub(super) struct Window {
+    pub(super) plan: Plan,
+    pub(super) inits: Vec<Init>,
+    /// What the playlist lists; the last one may be open.
+    pub(super) listed: VecDeque<Segment>,
+    /// What has left the playlist and is still served (RFC 8216bis section 6.2.2).
+    retired: VecDeque<Segment>,
+    pub(super) discontinuity_sequence: u64,
+    pub(super) ended: bool,
+    length: Time,
+    /// Highest and summed bit rate of whole segments.
+    peak: u64,
+    total: (u64, Time),
+}
+
+impl Window {
+    /// An empty window that lists `length` of past segments.
+    pub(super) fn new(plan: Plan, length: Time) -> Window {
+        Window {
+            plan,
+            inits: Vec::new(),
+            listed: VecDeque::new(),
+            retired: VecDeque::new(),
+            discontinuity_sequence: 0,
+            ended: false,
+            length,
+            peak: 0,
+            total: (0, Time::ZERO),
+        }
+    }
+
+    /// Takes one output of the segmenter; gives the change in bytes held. `pressed`: memory is short, so nothing is kept
+    /// beyond what players need.
+    pub(super) fn take(&mut self, output: Output, pressed: bool) -> isize {
+        match output {
+            Output::Begin { cut, start, init } => {
+                self.inits.extend(init);
+                self.listed.push_back(Segment {
+                    msn: cut.msn,
+                    discontinuity: cut.discontinuity,
+                    init: self.inits.len().saturating_sub(1),
+                    start,
+                    duration: Time::ZERO,
+                    parts: Vec::new(),
+                    bytes: 0,
+                    closed: false,
+                });
+                0
+            }
+            Output::Part(part) => {
+                let bytes = part.bytes.len();
+                if let Some(segment) = self.listed.back_mut() {
+                    segment.duration += part.duration;
+                    segment.bytes += bytes;
+                    segment.parts.push(part);
+                }
+                bytes as isize
+            }
+            Output::Close => {
+                self.close();
+                -(self.slide(pressed) as isize)
+            }
+        }
+    }
+
+    /// The last part that exists: None before the first. A closed segment without the next one begun counts as whole.
+    pub(super) fn position(&self) -> Option<Position> {
+        let last = self.listed.iter().rev().find(|segment| !segment.parts.is_empty())?;
+        Some((last.msn, last.parts.len() as u64 - 1))
+    }
+
+    /// The newest segment that is whole.
+    pub(super) fn last_closed(&self) -> Option<&Segment> {
+        self.listed.iter().rev().find(|segment| segment.closed)
+    }
+
+    /// A segment, listed or retired.
+    pub(super) fn segment(&self, msn: u64) -> Option<&Segment> {
+        find(&self.listed, msn).or_else(|| find(&self.retired, msn))
+    }
+
+    /// The next part to come, as EXT-X-PRELOAD-HINT names it. A segment that is as long as the one before it is taken to
+    /// be over: regular sources end it there.
+    pub(super) fn hint(&self) -> Position {
+        let Some(last) = self.listed.back() else { return (0, 0) };
+        let before = self.listed.len().checked_sub(2).and_then(|index| self.listed.get(index));
+        let as_long = before.is_some_and(|before| !last.parts.is_empty() && last.duration + SAME >= before.duration);
+        if last.closed || as_long { (last.msn + 1, 0) } else { (last.msn, last.parts.len() as u64) }
+    }
+
+    /// Duration of everything that is listed.
+    pub(super) fn duration(&self) -> Time {
+        self.listed.iter().fold(Time::ZERO, |sum, segment| sum + segment.duration)
+    }
+
+    /// Bits a second: of the heaviest segment so far, and on average.
+    pub(super) fn bandwidth(&self) -> (u64, u64) {
+        let (bytes, time) = self.total;
+        (self.peak, (bytes as f64 * 8.0 / time.seconds().max(0.001)) as u64)
+    }
+
+    /// The configuration of the newest init section.
+    pub(super) fn config(&self) -> Option<&Arc<Config>> {
+        self.inits.last().map(|init| &init.config)
+    }
+
+    /// The bytes of an init section.
+    pub(super) fn init(&self, index: usize) -> Option<Bytes> {
+        self.inits.get(index).map(|init| init.bytes.clone())
+    }
+
+    fn close(&mut self) {
+        let target = Time::from_ticks(i64::from(self.plan.target_duration), 1);
+        let Some(segment) = self.listed.back_mut() else { return };
+        segment.closed = true;
+        if segment.parts.is_empty() {
+            segment.duration = target;
+            return;
+        }
+        let rate = (segment.bytes as f64 * 8.0 / segment.duration.seconds().max(0.001)) as u64;
+        // RFC 8216bis section 4.4.6.2: the peak leaves out segments far from the target duration in length.
+        if segment.duration.scaled(2, 1) >= target || self.peak == 0 {
+            self.peak = self.peak.max(rate);
+        }
+        self.total = (self.total.0 + segment.bytes as u64, self.total.1 + segment.duration);
+    }
+
+    /// Moves what exceeds the window out of the playlist, and frees what nobody may ask for any more.
+    fn slide(&mut self, pressed: bool) -> usize {
+        let least = Time::from_ticks(3 * i64::from(self.plan.target_duration), 1);
+        let length = if pressed { least } else { self.length.max(least) };
+        let mut duration = self.duration();
+        while let Some(front) = self.listed.front()
+            && front.closed
+            && duration - front.duration >= length
+        {
+            duration -= front.duration;
+            if let Some(front) = self.listed.pop_front() {
+                self.discontinuity_sequence += u64::from(front.discontinuity);
+                self.retired.push_back(front);
+            }
+        }
+        let mut freed = 0;
+        let Some(end) = self.listed.back().map(|last| last.start + last.duration) else { return 0 };
+        while let Some(front) = self.retired.front()
+            && (pressed || end - front.start > length.scaled(2, 1) + front.duration.scaled(2, 1))
+        {
+            freed += front.bytes;
+            self.retired.pop_front();
+        }
+        freed
+    }
+}
+
+/// Segments this much apart in length are taken as equally long.
+const SAME: Time = Time::from_millis(20);
+
+fn find(segments: &VecDeque<Segment>, msn: u64) -> Option<&Segment> {
+    let first = segments.front()?.msn;
+    segments.get(usize::try_from(msn.checked_sub(first)?).ok()?)
+}

@@ -1,0 +1,177 @@
+//! One connection from its first byte to its last: TLS or none, HTTP/1.1 or HTTP/2, until it ends or is ended.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use super::body::Body;
+use super::counters::Counters;
+use super::error::Error;
+use super::pulse::{Pulse, Verdict};
+use super::settings::Settings;
+use super::watched::Watched;
+
+/// Answers requests.
+pub(super) trait Respond: Clone + Send + Sync + 'static {
+    fn respond(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// Answers every request that there is no room: for connections beyond the limit.
+#[derive(Clone, Debug)]
+pub(super) struct Full;
+
+impl Respond for Full {
+    async fn respond(&self, _request: Request<Incoming>) -> Response<Body> {
+        Error::Busy.response()
+    }
+}
+
+/// How connections are spoken to; the same for all of a listener.
+pub(super) struct Manner {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    tls: Option<TlsAcceptor>,
+    handshake_timeout: Duration,
+    counters: Arc<Counters>,
+}
+
+impl Manner {
+    pub(super) fn new(settings: &Settings, tls: Option<TlsAcceptor>, counters: Arc<Counters>) -> Manner {
+        let header_bytes = settings.max_header_bytes.max(SMALLEST_BUFFER);
+        let mut http1 = http1::Builder::new();
+        // The pulse has the deadlines, without a timer per request. Buffers stay small: bodies are shared bytes that go
+        // out by writev and pass through none.
+        http1.header_read_timeout(None).max_buf_size(header_bytes).max_headers(MOST_HEADERS);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MOST_STREAMS)
+            .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
+            .max_send_buf_size(SEND_BUFFER)
+            .max_frame_size(FRAME)
+            .initial_stream_window_size(RECEIVE_WINDOW)
+            .initial_connection_window_size(RECEIVE_WINDOW)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT);
+        Manner { http1, http2, tls, handshake_timeout: settings.handshake_timeout, counters }
+    }
+
+    /// Serves a connection to its end. With `secure`, TLS comes first.
+    pub(super) async fn serve<R: Respond>(&self, stream: TcpStream, secure: bool, pulse: Arc<Pulse>, respond: R) {
+        let io = Watched::new(stream, pulse.clone(), self.counters.bytes_sent.clone());
+        let served = pin!(async {
+            match (&self.tls, secure) {
+                (Some(tls), true) => Box::pin(self.secure(tls, io, &pulse, respond)).await,
+                _ => self.plain(io, &pulse, respond).await,
+            }
+        });
+        let mut served = served;
+        poll_fn(|cx| {
+            pulse.attend(cx.waker());
+            if pulse.verdict() == Verdict::Abort { Poll::Ready(()) } else { served.as_mut().poll(cx) }
+        })
+        .await;
+    }
+
+    async fn plain<R: Respond>(&self, mut io: Watched<TcpStream>, pulse: &Arc<Pulse>, respond: R) {
+        match io.opens_http2().await {
+            Ok(true) => self.http2(io, pulse, respond).await,
+            Ok(false) => self.http1(io, pulse, respond).await,
+            Err(_) => {}
+        }
+    }
+
+    async fn secure<R: Respond>(&self, tls: &TlsAcceptor, io: Watched<TcpStream>, pulse: &Arc<Pulse>, respond: R) {
+        let stream = match tokio::time::timeout(self.handshake_timeout, tls.accept(io)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => return tracing::debug!("TLS handshake took too long"),
+        };
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            self.http2(stream, pulse, respond).await;
+        } else {
+            self.http1(stream, pulse, respond).await;
+        }
+    }
+
+    async fn http1<I, R>(&self, io: I, pulse: &Arc<Pulse>, respond: R)
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+        R: Respond,
+    {
+        pulse.reads_are_heads();
+        let service = service_fn(|request| answer(pulse, &respond, request));
+        let connection = self.http1.serve_connection(TokioIo::new(io), service);
+        finish(connection, pulse, http1::Connection::graceful_shutdown).await;
+    }
+
+    async fn http2<I, R>(&self, io: I, pulse: &Arc<Pulse>, respond: R)
+    where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        R: Respond,
+    {
+        let owner = pulse.clone();
+        let service = service_fn(move |request| answer(&owner, &respond, request));
+        let connection = self.http2.serve_connection(TokioIo::new(io), service);
+        finish(connection, pulse, http2::Connection::graceful_shutdown).await;
+    }
+}
+
+/// One request, in flight from now until its answer's last byte is handed over.
+fn answer<R: Respond>(
+    pulse: &Arc<Pulse>,
+    respond: &R,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<R> {
+    let in_flight = pulse.begin();
+    let respond = respond.clone();
+    async move {
+        let mut response = respond.respond(request).await;
+        response.body_mut().keep(in_flight);
+        Ok(response)
+    }
+}
+
+/// Drives a connection; asks it to finish when its pulse says so.
+async fn finish<C: Future<Output = hyper::Result<()>>>(connection: C, pulse: &Pulse, farewell: fn(Pin<&mut C>)) {
+    let mut connection = pin!(connection);
+    let mut told = false;
+    let ended = poll_fn(|cx| {
+        if !told && pulse.verdict() != Verdict::Live {
+            told = true;
+            farewell(connection.as_mut());
+        }
+        connection.as_mut().poll(cx)
+    });
+    if let Err(error) = ended.await {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// hyper's lower bound for a connection's buffer, in bytes.
+const SMALLEST_BUFFER: usize = 8 * 1024;
+/// Request headers; browsers send some twenty.
+const MOST_HEADERS: usize = 64;
+/// Requests at a time on one HTTP/2 connection: a player has a handful, a cache in front has those of many viewers.
+const MOST_STREAMS: u32 = 256;
+/// Bytes of an answer that HTTP/2 takes in before the peer's window opens. They are shared ones, not copies.
+const SEND_BUFFER: usize = 1024 * 1024;
+/// The largest HTTP/2 frame we take, in bytes.
+const FRAME: u32 = 64 * 1024;
+/// Bytes a peer may send before we read: requests here have no bodies.
+const RECEIVE_WINDOW: u32 = 64 * 1024;
+/// A held request on a dead HTTP/2 connection is found by a ping that nobody answers.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(15);

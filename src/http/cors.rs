@@ -1,0 +1,81 @@
+//! Which other sites' pages may read streams (the Fetch standard's CORS protocol), decided once at the start.
+
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Response, StatusCode};
+
+use super::body::Body;
+
+/// The allowed origins.
+#[derive(Clone, Debug)]
+pub(super) enum Origins {
+    Any,
+    Listed(Vec<HeaderValue>),
+}
+
+impl Origins {
+    /// From settings; entries that cannot stand in a header can match no Origin and are left out.
+    pub(super) fn new(allowed: &[String]) -> Origins {
+        if allowed.iter().any(|origin| origin == "*") {
+            return Origins::Any;
+        }
+        Origins::Listed(allowed.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect())
+    }
+
+    /// Adds what a page of another site needs to read this answer. Streams carry no cookies, so no credentials.
+    pub(super) fn open(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+        match self {
+            Origins::Any => {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            }
+            Origins::Listed(allowed) => {
+                // Whoever is not listed still gets an answer that a cache must not give to whoever is.
+                headers.append(header::VARY, HeaderValue::from_static("Origin"));
+                let Some(origin) = origin.filter(|origin| allowed.contains(origin)) else { return };
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            }
+        }
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        headers.insert(TIMING_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
+
+    /// The answer to a preflight.
+    pub(super) fn preflight(&self, origin: Option<&HeaderValue>) -> Response<Body> {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        let headers = response.headers_mut();
+        self.open(origin, headers);
+        headers.insert(header::ALLOW, METHODS);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ASKED);
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+        response
+    }
+}
+
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+/// What players measure by: the length and range of what came, its age, and when to try again.
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("Content-Length, Content-Range, Accept-Ranges, Age, Date, ETag, Retry-After");
+const ASKED: HeaderValue = HeaderValue::from_static("Range, If-None-Match, If-Range, Cache-Control, Accept");
+const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_site_or_those_listed() {
+        let site = HeaderValue::from_static("https://site.example");
+        let other = HeaderValue::from_static("https://other.example");
+        let open = |origins: &Origins, origin: &HeaderValue| {
+            origins.preflight(Some(origin)).headers().get(header::ACCESS_CONTROL_ALLOW_ORIGIN).cloned()
+        };
+        let any = Origins::new(&["*".to_owned()]);
+        assert_eq!(open(&any, &other), Some(HeaderValue::from_static("*")));
+        let listed = Origins::new(&["https://site.example".to_owned()]);
+        assert_eq!(open(&listed, &site), Some(site.clone()));
+        assert_eq!(open(&listed, &other), None);
+        assert_eq!(listed.preflight(None).headers()[header::VARY], "Origin");
+        assert_eq!(open(&Origins::new(&[]), &site), None);
+    }
+}

@@ -1,0 +1,154 @@
+//! What viewers are answered: one request in, one response out. Decides nothing about media; asks the [`Source`].
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response};
+use metrics::{Gauge, Histogram};
+
+use super::body::Body;
+use super::connection::Respond;
+use super::cors::Origins;
+use super::counters::{Counters, Kind};
+use super::edge::Readiness;
+use super::error::Error;
+use super::pages::Pages;
+use super::route::Route;
+use super::{Source, directives, media, playlist};
+use crate::hls::{Media, Reload};
+
+/// Everything an answer to a viewer is made from.
+#[derive(Debug)]
+pub(super) struct Viewer<S> {
+    pub(super) source: S,
+    pub(super) pages: Arc<Pages>,
+    pub(super) origins: Origins,
+    pub(super) counters: Arc<Counters>,
+    pub(super) readiness: Readiness,
+}
+
+impl<S: Source> Respond for Arc<Viewer<S>> {
+    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
+        let has_body = !request.body().is_end_stream();
+        let (request, _) = request.into_parts();
+        let path = request.uri.path();
+        let mut kind = Kind::None;
+        let answer = match admitted(&request.method, has_body) {
+            Ok(()) if request.method == Method::OPTIONS => {
+                Ok(self.origins.preflight(request.headers.get(header::ORIGIN)))
+            }
+            Ok(()) => self.answer(path, &request, &mut kind).await,
+            Err(error) => Err(error),
+        };
+        let mut response = answer.unwrap_or_else(|error| error.response());
+        if path.starts_with("/live/") && request.method != Method::OPTIONS {
+            self.origins.open(request.headers.get(header::ORIGIN), response.headers_mut());
+        }
+        if request.method == Method::HEAD {
+            behead(&mut response);
+        }
+        self.counters.request(kind, response.status());
+        response
+    }
+}
+
+impl<S: Source> Viewer<S> {
+    async fn answer(&self, path: &str, request: &Parts, kind: &mut Kind) -> Result<Response<Body>, Error> {
+        let route = Route::of(path)?;
+        *kind = Kind::from(&route);
+        let headers = &request.headers;
+        match route {
+            Route::Home => self.pages.page("home.html", false, headers),
+            Route::Watch => self.pages.page("watch.html", false, headers),
+            Route::Embed => self.pages.page("embed.html", true, headers),
+            Route::Asset(path) => self.pages.file(path, headers),
+            Route::Alive => Ok(plain("ok\n")),
+            Route::Ready => self.readiness.response(),
+            Route::Multivariant { name } => {
+                let Reload { plain, .. } = directives::read(request.uri.query())?;
+                let rendered = self.held(self.source.multivariant(name, plain)).await?;
+                Ok(playlist::response(rendered, headers))
+            }
+            Route::Playlist { name, rendition } => {
+                let reload = directives::read(request.uri.query())?;
+                let rendered = self.held(self.source.playlist(name, rendition, reload)).await?;
+                Ok(playlist::response(rendered, headers))
+            }
+            Route::Media { name, epoch, rendition, file } => {
+                let media: Media = self.held(self.source.media(name, epoch, rendition, file)).await?;
+                media::response(media, path, headers, request.method == Method::GET)
+            }
+        }
+    }
+
+    /// Waits for an answer; shows it as held when it does not come at once.
+    async fn held<T>(&self, answer: impl Future<Output = T>) -> T {
+        let mut answer = pin!(answer);
+        let at_once = std::future::poll_fn(|cx| {
+            Poll::Ready(match answer.as_mut().poll(cx) {
+                Poll::Ready(answer) => Some(answer),
+                Poll::Pending => None,
+            })
+        });
+        if let Some(answer) = at_once.await {
+            return answer;
+        }
+        let _held = Held::new(&self.counters.held, &self.counters.wait);
+        answer.await
+    }
+}
+
+/// A small text of our own.
+pub(super) fn plain(text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::one(Bytes::from_static(text.as_bytes())));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The methods we serve, none of which has a use for a body.
+pub(super) fn admitted(method: &Method, has_body: bool) -> Result<(), Error> {
+    match *method {
+        Method::GET | Method::HEAD | Method::OPTIONS if has_body => Err(Error::BodyRefused),
+        Method::GET | Method::HEAD | Method::OPTIONS => Ok(()),
+        _ => Err(Error::MethodNotAllowed),
+    }
+}
+
+/// Makes the answer to GET into the one to HEAD: the length is said, the bytes are not sent.
+pub(super) fn behead(response: &mut Response<Body>) {
+    let length = response.body().left();
+    *response.body_mut() = Body::empty();
+    if length > 0 {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// One held request in the gauge, until it is answered or its client goes away; then its time is counted.
+struct Held<'a> {
+    gauge: &'a Gauge,
+    wait: &'a Histogram,
+    since: Instant,
+}
+
+impl<'a> Held<'a> {
+    fn new(gauge: &'a Gauge, wait: &'a Histogram) -> Held<'a> {
+        gauge.increment(1.0);
+        Held { gauge, wait, since: Instant::now() }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.gauge.decrement(1.0);
+        self.wait.record(self.since.elapsed());
+    }
+}
