@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What scripts/bench starts and looks at: both servers, their CPU time and memory, the clip and the certificate.
 # Sourced by scripts/bench, whose variables it uses.
-# shellcheck disable=SC2154
+# shellcheck disable=SC2034,SC2154
 
 # start NAME COMMAND...: runs it in the background with its output in a file; its process id goes to $started_pid.
 start() {

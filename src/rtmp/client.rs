@@ -87,6 +87,12 @@ impl Client {
         &mut self.out
     }
 
+    /// The message stream that carries the media; None unless the server lets us publish. For callers that write
+    /// chunks of media to the socket themselves.
+    pub fn stream(&self) -> Option<u32> {
+        if let State::Publishing { stream } = self.state { Some(stream) } else { None }
+    }
+
     /// Appends a video tag body to the output.
     pub fn video(&mut self, timestamp: u32, body: Bytes) {
         self.media(MessageType::Video, 6, timestamp, body);

@@ -88,6 +88,7 @@ impl Follow {
             base: self.path.clone(),
             link: self.media,
             init: None,
+            init_missing: false,
             live: false,
             shown: false,
             part_target: if parts { first.part_target } else { first.target_duration },
@@ -173,6 +174,8 @@ struct Media {
     base: String,
     link: Link,
     init: Option<String>,
+    /// An init section is listed and has not come.
+    init_missing: bool,
     /// Past what was there already at joining; only that is new to everybody at the same time.
     live: bool,
     /// The first media is here.
@@ -207,7 +210,8 @@ impl Media {
         if self.init.as_ref() == Some(&uri) {
             return;
         }
-        if self.fetch(&uri, Body::Init).await.is_ok() {
+        self.init_missing = self.fetch(&uri, Body::Init).await.is_err();
+        if !self.init_missing {
             self.init = Some(uri);
         }
     }
@@ -272,7 +276,7 @@ impl Media {
     }
 
     fn joined(&mut self, now: Instant) {
-        if self.init.is_none() || self.join.missing.get() == 0 || std::mem::replace(&mut self.shown, true) {
+        if self.init_missing || self.join.missing.get() == 0 || std::mem::replace(&mut self.shown, true) {
             return;
         }
         self.join.missing.set(self.join.missing.get() - 1);

@@ -16,6 +16,8 @@
 
 mod churn;
 mod descriptors;
+#[cfg(test)]
+mod fake;
 mod flv;
 mod follow;
 mod http;

@@ -238,3 +238,52 @@ impl Fleet {
         Ok(context.tally.replace(Tally::new()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::fake::{Fake, PARTS};
+
+    fn watch(fake: &Fake, viewers: u32, http2: bool, hints: bool) -> Tally {
+        let url = format!("http://{}/live/a/index.m3u8", fake.address);
+        let target = crate::target::Target::parse(&url, &["http"], false).unwrap();
+        let fleet = Fleet {
+            origin: Arc::new(Origin { target, http2, tls: None }),
+            firsts: Arc::default(),
+            progress: Arc::default(),
+            hints,
+            plain: false,
+        };
+        let seat = Seat { first: 0, step: 1, total: viewers, ramp: 0.0 };
+        fleet.play(seat, Instant::now() + Duration::from_secs(30), &CancellationToken::new(), None).unwrap()
+    }
+
+    #[test]
+    fn viewers_play_to_the_end_over_either_http() {
+        for http2 in [false, true] {
+            let (first, total) = (6, 40);
+            let fake = Fake::start(first, total);
+            let tally = watch(&fake, 5, http2, true);
+            assert_eq!(tally.failures_by_name(), BTreeMap::new());
+            assert_eq!((tally.joined, tally.skipped, tally.stale), (5, 0, 0));
+            // Two renditions share the show; each viewer starts at the newest part that begins a segment 0.75 s before the edge.
+            assert!(tally.parts >= 2 * (total - first) && tally.parts <= 5 * 2 * total, "{}", tally.parts);
+            assert_eq!(tally.join.spread().count, 5);
+            let asked = fake.asked();
+            assert_eq!(asked["/live/a/index.m3u8"], 5);
+            assert_eq!(asked["/live/a/init-0.mp4"], 10);
+            let last = format!("/live/a/{}.{}.m4s", (total - 1) / PARTS, (total - 1) % PARTS);
+            assert_eq!(asked[&last], 10, "everybody fetches the last part of both renditions, and once");
+        }
+    }
+
+    #[test]
+    fn without_hints_nothing_is_asked_for_before_it_is_listed() {
+        let fake = Fake::start(8, 24);
+        let tally = watch(&fake, 1, false, false);
+        assert_eq!((tally.joined, tally.broken_hints), (1, 0));
+        assert!(tally.clock.spread().count == 0, "no dates in this playlist");
+        assert_eq!(fake.asked()["/live/a/5.3.m4s"], 2);
+    }
+}

@@ -40,12 +40,16 @@ pub(crate) async fn play(context: Rc<Context>) {
     }
 }
 
-/// Paths of the main media playlist and, if there is one, that of its audio.
+/// Paths of the main media playlist and, if there is one, that of its audio. A URL may also lead to a media playlist.
 async fn renditions(context: &Context, link: &mut Link) -> Option<Vec<String>> {
     let target = &context.origin.target;
     let mut text = Vec::new();
     context.get(link, &target.path, Keep::Text(&mut text)).await.ok()?;
-    let Multivariant { main, audio } = playlist::multivariant(std::str::from_utf8(&text).ok()?);
+    let text = std::str::from_utf8(&text).ok()?;
+    if text.contains("\n#EXTINF:") {
+        return Some(vec![target.path.clone()]);
+    }
+    let Multivariant { main, audio } = playlist::multivariant(text);
     let path = |uri: String| playlist::resolve(&target.path, &uri, &target.authority);
     let main = path(main?)?;
     let audio = audio.and_then(path);

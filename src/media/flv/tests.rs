@@ -1,3 +1,4 @@
+//! Tag bodies made by hand, one per row of the specifications.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use super::*;
 use proptest::prelude::*;

@@ -1,3 +1,4 @@
+//! The chunk stream against hand-made bytes, the writer, and a sender that compresses headers as it likes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::prelude::*;

@@ -1,3 +1,4 @@
+//! The conversation, message by message and against the client of this crate.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use super::*;
 use crate::rtmp::client::{self, Client, Target};
