@@ -66,7 +66,7 @@ impl Checker {
     }
 
     pub(super) fn observe_part(&mut self, r: usize, msn: u64, index: usize, seen: &Observation) {
-        let Some(facts) = self.renditions[r].facts.get(&msn) else { return };
+        let Some(facts) = self.renditions[r].facts.get(&msn).filter(|_| seen.status != 304) else { return };
         let gone = facts.removed.or(facts.stripped);
         let Some((listing, listed)) = facts.parts.get(index).cloned() else { return };
         if seen.asked < listed {
