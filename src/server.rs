@@ -113,7 +113,7 @@ impl Server {
         let https = certificates.as_ref().map(|c| c.for_http()).transpose()?;
         let rtmps = certificates.as_ref().map(|c| c.for_rtmp()).transpose()?;
         let edge = Edge::start(http_settings(&config), hls.clone(), https)?;
-        let admin = Admin::start(config.admin.listen, hub.clone(), edge.readiness())?;
+        let admin = Admin::start(config.admin.listen, hub.clone(), hls.clone(), edge.readiness())?;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();

@@ -18,6 +18,9 @@ const result = await build({
   absWorkingDir: root,
   entryPoints: ['src/watch.ts', 'src/embed.ts', 'src/home.ts', 'src/style/watch.css', 'src/style/embed.css', 'src/style/home.css'],
   entryNames: '[name]-[hash]',
+  // What the watch and the embed page share, hls.js above all, is one file.
+  splitting: true,
+  chunkNames: 'shared-[hash]',
   outdir: assets,
   bundle: true,
   minify: true,
@@ -30,10 +33,13 @@ const result = await build({
 
 /** What the pages call an asset -> its address. */
 const address = new Map();
+/** A script -> what it imports, so that browsers fetch it without waiting for the script. */
+const imports = new Map();
 for (const [file, output] of Object.entries(result.metafile.outputs)) {
   if (!output.entryPoint) continue;
   const name = basename(output.entryPoint).replace(/\.ts$/, '.js');
   address.set(name, `/assets/${basename(file)}`);
+  imports.set(name, output.imports.filter((i) => i.kind === 'import-statement').map((i) => `/assets/${basename(i.path)}`));
 }
 for (const file of await readdir(join(root, 'icons'))) {
   const bytes = await readFile(join(root, 'icons', file));
@@ -45,7 +51,11 @@ for (const file of await readdir(join(root, 'icons'))) {
 
 for (const page of await readdir(join(root, 'pages'))) {
   const html = await readFile(join(root, 'pages', page), 'utf8');
-  const filled = html.replace(/\{\{([^}]+)\}\}/g, (_, name) => {
+  const preloaded = html.replace(/^.*<script type="module" src="\{\{([^}]+)\}\}.*$/gm, (line, name) => {
+    const links = (imports.get(name) ?? []).map((to) => `  <link rel="modulepreload" href="${to}">\n`);
+    return links.join('') + line;
+  });
+  const filled = preloaded.replace(/\{\{([^}]+)\}\}/g, (_, name) => {
     const found = address.get(name);
     if (!found) throw new Error(`pages/${page} asks for ${name}, which is not built`);
     return found;

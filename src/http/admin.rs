@@ -1,14 +1,15 @@
 //! The operator's listener: metrics, health, and what is live. One thread, few connections, no viewer's data.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::body::Body;
 use super::connection::{Manner, Respond};
@@ -17,8 +18,9 @@ use super::edge::{Readiness, StartError, bind, local};
 use super::error::Error;
 use super::settings::Settings;
 use super::viewer::{admitted, behead, plain};
-use super::worker::{Common, Crew};
-use crate::hub::Hub;
+use super::worker::{Crew, Shared};
+use crate::hls::Hls;
+use crate::hub::{Hub, Stream};
 
 /// The running listener. Dropping it closes it at once.
 #[derive(Debug)]
@@ -29,20 +31,20 @@ pub struct Admin {
 
 impl Admin {
     /// Binds the address and starts the thread. `readiness` is the edge's, so that both say the same.
-    pub fn start(addr: SocketAddr, hub: Hub, readiness: Readiness) -> Result<Admin, StartError> {
+    pub fn start(addr: SocketAddr, hub: Hub, hls: Hls, readiness: Readiness) -> Result<Admin, StartError> {
         let sockets = bind(addr, 1, "admin.listen")?;
         let addr = local(&sockets, "admin.listen", addr)?;
         let settings = Settings::default();
         // Counted apart from viewers': the recorder never hears of these.
         let counters = Arc::new(Counters::silent());
-        let common = Common {
+        let shared = Shared {
             manner: Manner::new(&settings, None, counters.clone()),
-            respond: Arc::new(Operator { hub, readiness }),
+            respond: Arc::new(Operator { hub, hls, readiness, local: addr.ip().is_loopback() }),
             places: Places::new(MOST_CONNECTIONS),
             counters,
         };
         let sockets = sockets.into_iter().map(|socket| (socket, None)).collect();
-        let crew = Crew::start("admin", &settings, common, sockets).map_err(StartError::Thread)?;
+        let crew = Crew::start("admin", &settings, shared, sockets).map_err(StartError::Thread)?;
         Ok(Admin { crew, addr })
     }
 
@@ -59,7 +61,10 @@ impl Admin {
 
 struct Operator {
     hub: Hub,
+    hls: Hls,
     readiness: Readiness,
+    /// Whether only this machine reaches the listener.
+    local: bool,
 }
 
 impl Respond for Arc<Operator> {
@@ -75,6 +80,11 @@ impl Respond for Arc<Operator> {
 
 impl Operator {
     fn answer(&self, request: &Request<Incoming>) -> Result<Response<Body>, Error> {
+        // A web page elsewhere can give this machine a name of its own and read, in the operator's browser, what is meant
+        // for this machine alone (DNS rebinding): so then only names that nobody else can give are answered.
+        if self.local && !names_this_machine(request) {
+            return Err(Error::Misdirected);
+        }
         match request.uri().path() {
             "/" => Ok(text("text/html; charset=utf-8", HOME)),
             "/healthz" => Ok(plain("ok\n")),
@@ -86,9 +96,47 @@ impl Operator {
     }
 
     fn streams(&self) -> String {
-        let streams: Vec<_> = self.hub.streams().iter().map(|_stream| json!({})).collect();
+        let mut streams = self.hub.streams();
+        streams.sort_by(|a, b| a.name().cmp(b.name()));
+        let streams: Vec<Value> = streams.iter().map(|stream| self.stream(stream)).collect();
         json!({ "streams": streams }).to_string()
     }
+
+    fn stream(&self, stream: &Stream) -> Value {
+        let status = stream.status();
+        let tracks = [("video", &status.video), ("audio", &status.audio)]
+            .map(|(kind, config)| config.as_ref().map(|config| json!({ "kind": kind, "codecs": config.codecs() })));
+        let tracks: Vec<Value> = tracks.into_iter().flatten().collect();
+        let progress = self.hls.progress(stream.name().as_str());
+        let renditions = progress.iter().flat_map(|progress| &progress.renditions);
+        let renditions: Vec<Value> =
+            renditions.map(|(name, msn, part)| json!({ "name": name, "msn": msn, "part": part })).collect();
+        json!({
+            "name": stream.name().as_str(),
+            "state": status.state.name(),
+            "epoch": progress.as_ref().map(|progress| progress.epoch),
+            "since_ms": status.since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+            "publisher": {
+                "protocol": status.source.protocol,
+                "peer": status.source.peer,
+                "client": status.source.client,
+            },
+            "sessions": status.sessions,
+            "tracks": tracks,
+            "renditions": renditions,
+            "frames": status.frames,
+            "bytes": status.bytes,
+        })
+    }
+}
+
+/// Whether the request asks for `localhost` or an address, with or without a port.
+fn names_this_machine(request: &Request<Incoming>) -> bool {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let Some(host) = request.uri().authority().map(Authority::as_str).or(host) else { return true };
+    let without_port = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let bare = |host: &str| host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+    without_port.eq_ignore_ascii_case("localhost") || bare(without_port) || bare(host)
 }
 
 fn text(kind: &'static str, text: impl Into<Bytes>) -> Response<Body> {

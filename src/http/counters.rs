@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use hyper::StatusCode;
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::pulse::Overdue;
 use super::route::Route;
+use crate::metrics as names;
 
 /// Handles of everything the edge counts.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(super) struct Counters {
     pub(super) refused: Counter,
     pub(super) bytes_sent: Counter,
     pub(super) held: Gauge,
+    /// How long each was held.
+    pub(super) wait: Histogram,
     overdue: [Counter; 3],
     /// Taken when first needed: most pairs never occur, and a series of zeros says nothing.
     requests: [[OnceLock<Counter>; STATUSES.len() + 1]; KINDS.len()],
@@ -25,12 +28,12 @@ impl Counters {
     /// Takes the handles; the recorder must be installed by then.
     pub(super) fn new() -> Counters {
         Counters {
-            connections: gauge!("headwater_http_connections"),
-            refused: counter!("headwater_http_connections_refused_total"),
-            bytes_sent: counter!("headwater_http_bytes_sent_total"),
-            held: gauge!("headwater_http_held_requests"),
-            overdue: ["header", "idle", "write"]
-                .map(|why| counter!("headwater_http_connections_overdue_total", "why" => why)),
+            connections: gauge!(names::HTTP_CONNECTIONS),
+            refused: counter!(names::HTTP_CONNECTIONS_REFUSED),
+            bytes_sent: counter!(names::HTTP_BYTES_SENT),
+            held: gauge!(names::HTTP_HELD_REQUESTS),
+            wait: histogram!(names::HTTP_WAIT),
+            overdue: ["header", "idle", "write"].map(|reason| counter!(names::HTTP_OVERDUE, "reason" => reason)),
             requests: Default::default(),
         }
     }
@@ -42,6 +45,7 @@ impl Counters {
             refused: Counter::noop(),
             bytes_sent: Counter::noop(),
             held: Gauge::noop(),
+            wait: Histogram::noop(),
             overdue: [Counter::noop(), Counter::noop(), Counter::noop()],
             requests: Default::default(),
         }
@@ -52,9 +56,7 @@ impl Counters {
         let column = STATUSES.iter().position(|known| *known == status.as_u16());
         let text = column.map_or("other", |column| STATUS_TEXTS[column]);
         self.requests[kind as usize][column.unwrap_or(STATUSES.len())]
-            .get_or_init(
-                || counter!("headwater_http_requests_total", "route" => KINDS[kind as usize], "status" => text),
-            )
+            .get_or_init(|| counter!(names::HTTP_REQUESTS, "route" => KINDS[kind as usize], "status" => text))
             .increment(1);
     }
 

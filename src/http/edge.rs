@@ -17,7 +17,7 @@ use super::counters::{Counters, Places};
 use super::error::Error;
 use super::pages::Pages;
 use super::viewer::{self, Viewer};
-use super::worker::{Common, Crew};
+use super::worker::{Crew, Shared};
 use super::{Settings, Source, socket};
 
 /// The running edge. Dropping it closes everything at once; [`Edge::drain`] is the gentle way.
@@ -62,7 +62,7 @@ impl Edge {
             counters: counters.clone(),
             readiness: readiness.clone(),
         };
-        let common = Common {
+        let shared = Shared {
             manner: Manner::new(&settings, tls.map(TlsAcceptor::from), counters.clone()),
             respond: Arc::new(viewer),
             places: Places::new(settings.max_connections),
@@ -70,7 +70,7 @@ impl Edge {
         };
         let mut secure = secure.into_iter();
         let sockets = plain.into_iter().map(|plain| (plain, secure.next())).collect();
-        let crew = Crew::start("http", &settings, common, sockets).map_err(StartError::Thread)?;
+        let crew = Crew::start("http", &settings, shared, sockets).map_err(StartError::Thread)?;
         Ok(Edge { crew, addr, tls_addr, readiness })
     }
 

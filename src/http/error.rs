@@ -27,6 +27,8 @@ pub(super) enum Error {
     Unsatisfiable { length: usize },
     #[error("{reason}")]
     NotYet { reason: &'static str, retry_after: Duration },
+    #[error("this listener answers to localhost and to addresses alone, not to names; ask for http://localhost:PORT/")]
+    Misdirected,
     #[error("too many connections; try again in {} seconds", BUSY.as_secs())]
     Busy,
     #[error("the server is shutting down")]
@@ -40,6 +42,7 @@ impl Error {
             Error::NotFound(_) => StatusCode::NOT_FOUND,
             Error::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Error::BodyRefused => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Error::UriTooLong => StatusCode::URI_TOO_LONG,
             Error::Unsatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Error::NotYet { .. } | Error::Busy | Error::Draining => StatusCode::SERVICE_UNAVAILABLE,

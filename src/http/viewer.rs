@@ -4,13 +4,14 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
-use metrics::Gauge;
+use metrics::{Gauge, Histogram};
 
 use super::body::Body;
 use super::connection::Respond;
@@ -99,7 +100,7 @@ impl<S: Source> Viewer<S> {
         if let Some(answer) = at_once.await {
             return answer;
         }
-        let _held = Held::new(&self.counters.held);
+        let _held = Held::new(&self.counters.held, &self.counters.wait);
         answer.await
     }
 }
@@ -131,18 +132,23 @@ pub(super) fn behead(response: &mut Response<Body>) {
     }
 }
 
-/// One held request in the gauge, until it is answered or its client goes away.
-struct Held<'a>(&'a Gauge);
+/// One held request in the gauge, until it is answered or its client goes away; then its time is counted.
+struct Held<'a> {
+    gauge: &'a Gauge,
+    wait: &'a Histogram,
+    since: Instant,
+}
 
 impl<'a> Held<'a> {
-    fn new(gauge: &'a Gauge) -> Held<'a> {
+    fn new(gauge: &'a Gauge, wait: &'a Histogram) -> Held<'a> {
         gauge.increment(1.0);
-        Held(gauge)
+        Held { gauge, wait, since: Instant::now() }
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.0.decrement(1.0);
+        self.gauge.decrement(1.0);
+        self.wait.record(self.since.elapsed());
     }
 }

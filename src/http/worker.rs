@@ -29,8 +29,8 @@ pub(super) struct Crew {
     over: mpsc::Receiver<()>,
 }
 
-/// What the threads of a listener have in common.
-pub(super) struct Common<R> {
+/// What the threads of a listener have in shared.
+pub(super) struct Shared<R> {
     pub(super) manner: Manner,
     pub(super) respond: R,
     pub(super) places: Arc<Places>,
@@ -42,15 +42,15 @@ impl Crew {
     pub(super) fn start<R: Respond>(
         name: &str,
         settings: &Settings,
-        common: Common<R>,
+        shared: Shared<R>,
         sockets: Vec<(StdListener, Option<StdListener>)>,
     ) -> io::Result<Crew> {
         let (alive, over) = mpsc::channel(1);
         let mut crew = Crew { stop: CancellationToken::new(), kill: CancellationToken::new(), threads: vec![], over };
-        let common = Arc::new(common);
+        let shared = Arc::new(shared);
         for (index, (plain, secure)) in sockets.into_iter().enumerate() {
             let runtime = Builder::new_current_thread().enable_all().build()?;
-            let worker = Worker::new(&runtime, settings, common.clone(), plain, secure, &crew)?;
+            let worker = Worker::new(&runtime, settings, shared.clone(), plain, secure, &crew)?;
             let alive = alive.clone();
             crew.threads.push(std::thread::Builder::new().name(format!("{name}-{index}")).spawn(move || {
                 runtime.block_on(worker.run());
@@ -85,7 +85,7 @@ impl Drop for Crew {
 }
 
 struct Worker<R> {
-    common: Arc<Common<R>>,
+    shared: Arc<Shared<R>>,
     plain: Option<TcpListener>,
     secure: Option<TcpListener>,
     stop: CancellationToken,
@@ -104,7 +104,7 @@ impl<R: Respond> Worker<R> {
     fn new(
         runtime: &Runtime,
         settings: &Settings,
-        common: Arc<Common<R>>,
+        shared: Arc<Shared<R>>,
         plain: StdListener,
         secure: Option<StdListener>,
         crew: &Crew,
@@ -114,7 +114,7 @@ impl<R: Respond> Worker<R> {
         let tick = (shortest / 4).clamp(SHORTEST_TICK, LONGEST_TICK);
         let ticks = |time: Duration| u32::try_from(time.as_nanos().div_ceil(tick.as_nanos())).unwrap_or(u32::MAX);
         Ok(Worker {
-            common,
+            shared,
             plain: Some(TcpListener::from_std(plain)?),
             secure: secure.map(TcpListener::from_std).transpose()?,
             stop: crew.stop.clone(),
@@ -162,24 +162,24 @@ impl<R: Respond> Worker<R> {
             return;
         }
         let pulse = Pulse::new(self.clock.clone());
-        let common = self.common.clone();
-        let Some(place) = common.places.take(&common.counters.connections) else {
+        let shared = self.shared.clone();
+        let Some(place) = shared.places.take(&shared.counters.connections) else {
             return self.refuse(stream, secure, pulse);
         };
         self.roster.push(Arc::downgrade(&pulse));
         self.tasks.spawn(async move {
-            common.manner.serve(stream, secure, pulse, common.respond.clone()).await;
+            shared.manner.serve(stream, secure, pulse, shared.respond.clone()).await;
             drop(place);
         });
     }
 
     /// A short answer in a short time, for so many at once; for more there is none.
     fn refuse(&self, stream: TcpStream, secure: bool, pulse: Arc<Pulse>) {
-        self.common.counters.refused.increment(1);
+        self.shared.counters.refused.increment(1);
         let Some(place) = self.refusals.take(&metrics::Gauge::noop()) else { return };
-        let common = self.common.clone();
+        let shared = self.shared.clone();
         self.tasks.spawn(async move {
-            let told = common.manner.serve(stream, secure, pulse, Full);
+            let told = shared.manner.serve(stream, secure, pulse, Full);
             // Who does not ask in time is not told.
             let _ = tokio::time::timeout(REFUSAL, told).await;
             drop(place);
@@ -189,7 +189,7 @@ impl<R: Respond> Worker<R> {
     /// One tick: who is overdue is ended, who is gone is forgotten.
     fn sweep(&mut self) {
         self.clock.advance();
-        let counters = &self.common.counters;
+        let counters = &self.shared.counters;
         self.roster.retain(|pulse| {
             let Some(pulse) = pulse.upgrade() else { return false };
             if let Some(why) = pulse.sweep() {

@@ -43,8 +43,9 @@ names! {
     HLS_PART_DELAY = "headwater_hls_part_delay_seconds" Histogram {} "Time from a part's last frame to its playlist.";
     HTTP_CONNECTIONS = "headwater_http_connections" Gauge {} "HTTP connections that are open.";
     HTTP_CONNECTIONS_REFUSED = "headwater_http_connections_refused_total" Counter {} "HTTP connections beyond the limit.";
+    HTTP_OVERDUE = "headwater_http_connections_overdue_total" Counter {reason} "HTTP connections whose peer took too long: for a header, without a request, to take an answer.";
     HTTP_REQUESTS = "headwater_http_requests_total" Counter {route, status} "HTTP requests that were answered.";
-    HTTP_BYTES_SENT = "headwater_http_bytes_sent_total" Counter {} "Bytes of response bodies that were sent.";
+    HTTP_BYTES_SENT = "headwater_http_bytes_sent_total" Counter {} "Bytes sent on HTTP connections, with headers and TLS.";
     HTTP_HELD_REQUESTS = "headwater_http_held_requests" Gauge {} "Requests that wait for a part or playlist.";
     HTTP_WAIT = "headwater_http_wait_seconds" Histogram {} "Time that requests waited for a part or playlist.";
     LOG_LINES_LOST = "headwater_log_lines_lost_total" Counter {} "Log lines that standard error could not take in time.";

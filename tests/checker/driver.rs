@@ -145,6 +145,14 @@ fn renditions(index: &str, answer: Option<&Answer>) -> Vec<String> {
     paths
 }
 
+/// What of an answer is kept for the decoder.
+enum Keep {
+    Init,
+    /// Its number and init section.
+    Segment(u64, String),
+    Nothing,
+}
+
 /// Follows one media playlist.
 struct Reader {
     watch: Watch,
@@ -156,7 +164,7 @@ struct Reader {
     /// Segments in the window: number, path, length.
     listed: Vec<(u64, String, Duration)>,
     longest: Duration,
-    /// Fields of each segment to be named when it is kept.
+    /// Counts reloads, to take the kinds of requests in turn.
     round: u64,
 }
 
@@ -269,18 +277,19 @@ impl Reader {
         let media = resolved(&self.path, Media::parse(&answer.text()));
         let maps = media.segments.iter().chain([&media.open]).filter_map(|s| s.map.clone());
         for map in maps.collect::<Vec<_>>() {
-            self.fetch(map, None);
+            self.fetch(map, Keep::Init);
         }
-        for segment in media.all() {
+        for segment in media.all().filter(|s| !s.gap) {
             for part in &segment.parts {
-                self.fetch(part.uri.clone(), None);
+                self.fetch(part.uri.clone(), Keep::Nothing);
             }
             if !segment.uri.is_empty() {
-                self.fetch(segment.uri.clone(), Some((segment.msn, segment.map.clone().unwrap_or_default())));
+                let map = segment.map.clone().unwrap_or_default();
+                self.fetch(segment.uri.clone(), Keep::Segment(segment.msn, map));
             }
         }
         for hint in &media.hints {
-            self.fetch(hint.uri.clone(), None);
+            self.fetch(hint.uri.clone(), Keep::Nothing);
         }
         self.note_removed(&media);
         Some(media)
@@ -312,21 +321,21 @@ impl Reader {
     }
 
     /// Fetches a path once; segments are kept for the decoder.
-    fn fetch(&mut self, path: String, segment: Option<(u64, String)>) {
+    fn fetch(&mut self, path: String, keep: Keep) {
         if self.fetches.len() > UNDER_WAY * 8 || !self.asked.insert(path.clone()) {
             return;
         }
         while self.fetches.try_join_next().is_some() {}
         let watch = self.watch.clone();
         let index = self.index;
-        let again = self.asked.len() % 50 == 0;
+        let again = self.asked.len().is_multiple_of(50);
         self.fetches.spawn(async move {
             let Some(answer) = watch.ask(&path, false, None).await.filter(|a| a.status == 200) else { return };
             if let Ok(mut kept) = watch.kept.lock() {
-                match segment {
-                    Some((msn, map)) => kept.segments.push((index, msn, map, answer.body.clone())),
-                    None if path.contains("init") => drop(kept.inits.insert(path.clone(), answer.body.clone())),
-                    None => {}
+                match keep {
+                    Keep::Segment(msn, map) => kept.segments.push((index, msn, map, answer.body.clone())),
+                    Keep::Init => drop(kept.inits.insert(path.clone(), answer.body.clone())),
+                    Keep::Nothing => {}
                 }
             }
             if again {

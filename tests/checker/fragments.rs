@@ -105,7 +105,7 @@ impl Checker {
     }
 
     pub(super) fn observe_segment(&mut self, r: usize, msn: u64, seen: &Observation) {
-        let Some(facts) = self.renditions[r].facts.get(&msn) else { return };
+        let Some(facts) = self.renditions[r].facts.get(&msn).filter(|f| !f.listing.gap) else { return };
         match facts.removed.filter(|removed| *removed <= seen.asked) {
             None => {
                 if !self.fetched(seen, true) {
@@ -329,7 +329,7 @@ fn nanos(ticks: u64, timescale: u32) -> Nanos {
 impl Checker {
     /// Segments of one rendition that were listed, and how many of them were fetched and measured.
     pub fn coverage(&self) -> Vec<(String, usize, usize)> {
-        let count = |r: &Rendition| r.facts.values().filter(|f| f.complete).count();
+        let count = |r: &Rendition| r.facts.values().filter(|f| f.complete && !f.listing.gap).count();
         let measured = |r: &Rendition| r.facts.values().filter(|f| f.measured.is_some()).count();
         self.renditions.iter().map(|r| (r.path.clone(), count(r), measured(r))).collect()
     }

@@ -267,9 +267,8 @@ impl Rendition {
         if tip.parts > 0 {
             return Some((tip.msn, tip.parts - 1));
         }
-        let msn = tip.msn.checked_sub(1)?;
-        let parts = self.facts.get(&msn)?.parts.len() as u64;
-        (parts > 0).then(|| (msn, parts - 1))
+        let (msn, facts) = self.facts.range(..tip.msn).rev().find(|(_, f)| !f.parts.is_empty())?;
+        Some((*msn, facts.parts.len() as u64 - 1))
     }
 
     /// What was surely newest at a time: in answers that were complete by then.

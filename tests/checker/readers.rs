@@ -1,5 +1,6 @@
 //! Tests of the checker's own parsers.
 
+use super::checker::boxes::{Chunk, Init, boxes, is_idr};
 use super::checker::playlist::{Attributes, Media, Multivariant, SECOND, Tip, date, decimal};
 use super::checker::resolve;
 
@@ -54,4 +55,51 @@ fn uris_resolve() {
     assert_eq!(resolve("/live/x/v.m3u8", "/p/q?r"), "/p/q");
     assert_eq!(resolve("/live/x/v.m3u8", "../y"), "/live/y");
     assert_eq!(resolve("/live/x/v.m3u8", "http://h:1/z"), "/z");
+}
+
+/// The reader of boxes against a writer that is not ours: every codec, its string, its samples.
+#[test]
+fn the_boxes_of_ffmpeg_are_read() {
+    let picture = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-t", "2", "-g", "25", "-pix_fmt", "yuv420p"];
+    let sound = ["-f", "lavfi", "-i", "sine=sample_rate=48000", "-t", "2"];
+    let x264 = ["-c:v", "libx264", "-profile:v", "main", "-level", "3.1", "-bf", "2"];
+    let x265 = ["-c:v", "libx265", "-tag:v", "hvc1", "-x265-params", "log-level=none:open-gop=0"];
+    let cases: [(&[&str], &[&str], &str, &str, bool); 4] = [
+        (&picture, &x264, "avc1.4d401f", "vide", true),
+        (&picture, &x265, "hvc1.1.6.L60.90", "vide", true),
+        (&sound, &["-c:a", "aac"], "mp4a.40.2", "soun", false),
+        (&sound, &["-c:a", "libopus"], "opus", "soun", false),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (source, codec, codecs, handler, pictures) in cases {
+        let file = folder.path().join(format!("{codecs}.mp4"));
+        let output = std::process::Command::new("ffmpeg")
+            .args(["-nostdin", "-loglevel", "error"])
+            .args(source)
+            .args(codec)
+            .args(["-movflags", "+cmaf+frag_keyframe+empty_moov+default_base_moof", "-f", "mp4", "-y"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let data = std::fs::read(&file).unwrap();
+        let media: Vec<_> = boxes(&data, 0).unwrap();
+        let split =
+            media.iter().find(|b| b.kind == *b"moof" || b.kind == *b"styp" || b.kind == *b"sidx").unwrap().start;
+        let end = media.iter().find(|b| b.kind == *b"mfra").map_or(data.len(), |b| b.start);
+        let init = Init::parse(&data[..split]).unwrap();
+        assert_eq!((init.codecs.as_str(), init.handler.as_str()), (codecs, handler));
+        let body = &data[split..end];
+        let chunks = Chunk::parse(body, init.defaults).unwrap();
+        let seconds = chunks.iter().map(Chunk::duration).sum::<u64>() as f64 / f64::from(init.timescale);
+        assert!((seconds - 2.0).abs() < 0.1, "{codecs}: {seconds} s");
+        for chunk in &chunks {
+            assert!(chunk.base_is_moof && chunk.data == chunk.mdat.0, "{codecs}");
+            assert_eq!(chunk.samples.iter().map(|s| s.size).sum::<usize>(), chunk.mdat.1, "{codecs}");
+            for sample in chunk.samples.iter().filter(|_| pictures) {
+                let unit = &body[sample.start..sample.start + sample.size];
+                assert_eq!(is_idr(&init.entry, init.nal_length, unit), Ok(sample.sync), "{codecs}");
+            }
+        }
+    }
 }

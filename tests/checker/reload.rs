@@ -368,7 +368,8 @@ impl Checker {
                     facts.parts.get(tip.parts as usize).map(|p| (p, facts))
                 }
                 Some(facts) if facts.complete => {
-                    rendition.facts.get(&(tip.msn + 1)).and_then(|facts| facts.parts.first().map(|p| (p, facts)))
+                    let mut later = rendition.facts.range(tip.msn + 1..).map(|(_, facts)| facts);
+                    later.find(|f| !f.listing.gap).and_then(|facts| facts.parts.first().map(|p| (p, facts)))
                 }
                 _ => None,
             };

@@ -227,7 +227,7 @@ impl Scene {
 
     fn part(&self, video: bool, k: usize) -> Vec<u8> {
         let (count, duration) = if video { (10, 4500) } else { (25, 960) };
-        let starts = |i: usize| if video { k % 2 == 0 && i == 0 } else { true };
+        let starts = |i: usize| !video || (k.is_multiple_of(2) && i == 0);
         let mut spec = Spec {
             sequence: k as u32 + 1,
             track: 1,

@@ -103,7 +103,7 @@ fn parts_by_age(ledger: &mut Ledger, at: &str, media: &Media) {
     let mut behind = media.open.parts_length();
     for segment in media.segments.iter().rev() {
         if behind < 3 * target {
-            ledger.check(Rule::PartsRecent, !segment.parts.is_empty(), || {
+            ledger.check(Rule::PartsRecent, !segment.parts.is_empty() || segment.gap, || {
                 format!("{at}: {} ends {} before the live edge and has no parts", segment.msn, shown(Some(behind)))
             });
         }

@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use headwater::hls::Hls;
+
 use super::client::{Raw, get};
 use super::{edge, settings};
 
@@ -190,8 +192,9 @@ async fn pipelined_requests_are_answered_in_order() {
 #[tokio::test]
 async fn the_operator_sees_metrics_health_and_streams() {
     use headwater::http::{Admin, Readiness};
-    let readiness = Readiness::default();
-    let admin = Admin::start("127.0.0.1:0".parse().unwrap(), super::hub(), readiness.clone()).unwrap();
+    let (readiness, hub) = (Readiness::default(), super::hub());
+    let hls = Hls::new(hub.clone(), super::hls());
+    let admin = Admin::start("127.0.0.1:0".parse().unwrap(), hub.clone(), hls, readiness.clone()).unwrap();
     let mut raw = Raw::connect(admin.addr()).await;
     assert_eq!(raw.get("/api/v1/streams", "").await.text(), "{\"streams\":[]}");
     assert_eq!(raw.get("/healthz", "").await.text(), "ok\n");
@@ -201,4 +204,26 @@ async fn the_operator_sees_metrics_health_and_streams() {
     readiness.end();
     assert_eq!(raw.get("/readyz", "").await.status, 503);
     assert_eq!(raw.get("/live/show/video.m3u8", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn the_operators_page_is_not_given_to_names_of_others() {
+    use headwater::http::{Admin, Readiness};
+    let hub = super::hub();
+    let hls = Hls::new(hub.clone(), super::hls());
+    let admin = Admin::start("127.0.0.1:0".parse().unwrap(), hub, hls, Readiness::default()).unwrap();
+    let mut raw = Raw::connect(admin.addr()).await;
+    for (host, status) in [
+        ("localhost", 200),
+        ("LOCALHOST:8081", 200),
+        ("127.0.0.1:8081", 200),
+        ("[::1]:8081", 200),
+        ("[::1]", 200),
+        ("rebound.example", 421),
+        ("rebound.example:8081", 421),
+        ("localhost.rebound.example:8081", 421),
+    ] {
+        raw.say(&format!("GET /api/v1/streams HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        assert_eq!(raw.reply(false).await.status, status, "{host}");
+    }
 }

@@ -61,7 +61,7 @@ impl Raw {
 
     /// GET, keeping the connection.
     pub(crate) async fn get(&mut self, path: &str, headers: &str) -> Reply {
-        self.say(&format!("GET {path} HTTP/1.1\r\nHost: test\r\n{headers}\r\n")).await;
+        self.say(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")).await;
         self.reply(false).await
     }
 

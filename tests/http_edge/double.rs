@@ -108,15 +108,7 @@ fn known(name: &str) -> Result<(), Refusal> {
 }
 
 fn rendered(text: String) -> Rendered {
-    use std::io::Write;
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(text.as_bytes()).unwrap();
-    Rendered {
-        etag: format!("t{:x}", text.bytes().fold(0_u32, |sum, b| sum.wrapping_mul(31) + u32::from(b))).into(),
-        text: text.into(),
-        gzip: gzip.finish().unwrap().into(),
-        max_age: Duration::from_millis(333),
-    }
+    Rendered::new(text, Duration::from_millis(333))
 }
 
 async fn reached(count: &watch::Sender<usize>, wanted: usize, what: &str) {

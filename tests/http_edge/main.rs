@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use double::Double;
+use headwater::hls;
 use headwater::http::{Edge, Settings};
 use headwater::hub::{self, Hub};
 
@@ -39,4 +40,14 @@ fn hub() -> Hub {
         segment_target: Duration::from_secs(2),
         segment_max: Duration::from_secs(4),
     })
+}
+
+fn hls() -> hls::Settings {
+    hls::Settings {
+        part_target: Duration::from_millis(333),
+        hold_back_parts: 3,
+        window: Duration::from_secs(60),
+        linger: Duration::from_secs(60),
+        start_timeout: Duration::from_secs(5),
+    }
 }

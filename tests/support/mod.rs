@@ -15,6 +15,7 @@
 pub mod http;
 pub mod process;
 pub mod publish;
+pub mod rtmp;
 pub mod server;
 
 pub use http::{Answer, Client};

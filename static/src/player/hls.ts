@@ -111,6 +111,8 @@ const UNDECODABLE = new Set<string>([
 ]);
 
 const CONFIG: Partial<HlsConfig> = {
+  // `?debug` in the address: hls.js tells the console everything.
+  debug: typeof location !== 'undefined' && new URLSearchParams(location.search).has('debug'),
   lowLatencyMode: true,
   // The session steers latency itself (latency.ts).
   maxLiveSyncPlaybackRate: 1,

@@ -64,6 +64,8 @@ export class Session {
   private window: Window | null = null;
   private epoch: string | null = null;
   private begun = false;
+  /** The way from the first picture to the live edge is done. */
+  private settled = false;
   private reachable = true;
   private soon = false;
   /** An engine failed and the server has not been asked yet. */
@@ -240,6 +242,7 @@ export class Session {
     this.window = null;
     this.epoch = null;
     this.begun = false;
+    this.settled = false;
     this.stuckSince = null;
     this.reason = '';
     this.edge.reset();
@@ -435,6 +438,7 @@ export class Session {
       return;
     }
     const live = this.livePosition();
+    if (this.settle(latency - this.controller.target(span.holdBack), live)) return;
     const advice = this.controller.advise({
       now: now(),
       latency,
@@ -445,6 +449,15 @@ export class Session {
     });
     if (advice.rejoin) this.jumpToLive();
     if (this.video.playbackRate !== advice.rate) this.video.playbackRate = advice.rate;
+  }
+
+  /** The first picture is older than it has to be by the time it took to load: one jump, before anybody is used to it. */
+  private settle(behind: number, live: number | null): boolean {
+    if (this.settled || live === null) return false;
+    const soon = behind > SETTLE_BEHIND && this.buffered(live);
+    if (soon) this.jumpToLive();
+    this.settled = true;
+    return soon;
   }
 
   private jumpToLive(): void {
@@ -498,6 +511,8 @@ function now(): number {
 const TICK_MS = 100;
 /** Behind the target by more than this after a pause means: the viewer wants to go on where they were. */
 const SHORT_PAUSE = 1;
+/** Less than this is left to the playback rate. */
+const SETTLE_BEHIND = 0.2;
 /** Seeking to within this of the live position means: go live. */
 const NEAR_LIVE = 1;
 /** Standing still for so long beside a growing playlist, with data or without, is no stall any more. Seconds. */
