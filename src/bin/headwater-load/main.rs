@@ -10,7 +10,7 @@
 //! | `viewer`, `follow`, `window`, `playlist` | one viewer, one of its renditions, what its lanes share, the line scanner |
 //! | `latency`, `moof` | publish to part, frame by frame; the boxes of a part |
 //! | `log` | the frame log under many readers, without a server |
-//! | `http`, `tls`, `target` | connections; whom they go to |
+//! | `http`, `wire`, `tls`, `target` | connections; whom they go to |
 //! | `tally`, `progress`, `report` | measuring, showing, printing |
 //!
 //! Load goes to this machine only, unless `--allow-remote` is given.
@@ -37,6 +37,7 @@ mod tls;
 mod view;
 mod viewer;
 mod window;
+mod wire;
 
 use std::io::Write;
 use std::process::ExitCode;
