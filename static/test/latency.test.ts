@@ -86,7 +86,7 @@ test('far behind and starving: jumps, but ever more seldom', () => {
   }
   assert.ok(jumps.length >= 4 && jumps.length <= 8, `${jumps.length}`);
   const gaps = jumps.slice(1).map((at, i) => at - (jumps[i] ?? 0));
-  assert.deepEqual(gaps, [...gaps].sort((a, b) => a - b));
+  gaps.forEach((gap, i) => assert.ok(gap > (gaps[i - 1] ?? 0) - 1e-6, `${gaps}`));
 });
 
 test('a new stream begins without the lessons of the old one', () => {
