@@ -155,8 +155,13 @@ async fn counters_move() {
     }
     let mut publisher = Show::default().publish(&server, "show");
     server.renditions("show").await;
-    assert!(server.metric("headwater_hub_streams").await >= 1.0);
     assert!(server.metric("headwater_rtmp_sessions").await >= 1.0);
+    // This one is looked at every few seconds.
+    let start = Instant::now();
+    while server.metric("headwater_hub_streams").await < 1.0 {
+        assert!(start.elapsed() < PATIENCE, "no stream is counted");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     // Bytes are counted in batches; the rest when the session ends.
     publisher.process.kill().await;
     server.process.line(PATIENCE, |line| line.contains("session ended").then_some(())).await.unwrap();

@@ -117,7 +117,8 @@ impl Checker {
                 let until = removed + Duration::from_nanos(length.unsigned_abs());
                 if seen.at <= until {
                     self.ledger.check(Rule::RemovedFetchable, seen.status == 200, || {
-                        format!("{} answered {}, removed at {removed:?}, due until {until:?}", seen.url, seen.status)
+                        let times = format!("asked at {:?}, removed at {removed:?}, due until {until:?}", seen.asked);
+                        format!("{} answered {}, {times}", seen.url, seen.status)
                     });
                 }
                 return;
