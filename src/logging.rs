@@ -42,7 +42,7 @@ pub enum Error {
     Twice,
 }
 
-/// Keeps lines flowing. When it is dropped, what was logged before is still written, for [`LAST_LINES`] at most.
+/// Keeps lines flowing. When it is dropped, what was logged before is still written, for a bounded time.
 #[derive(Debug)]
 pub struct Logging {
     queue: SyncSender<Message>,
@@ -57,6 +57,8 @@ impl Drop for Logging {
                 let _ = answer.recv_timeout(LAST_LINES);
                 return;
             }
+            // The process ends here: no runtime is left to wait with, and no media to hold up.
+            #[allow(clippy::disallowed_methods)]
             thread::sleep(step);
         }
     }

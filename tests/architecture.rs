@@ -21,7 +21,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("http", &["media::Time", "hub", "hls", "access", "metrics", "tls"]),
     ("server", &["media", "access", "metrics", "tls", "config", "logging", "hub", "rtmp", "hls", "http"]),
     ("main", &["server", "config", "logging"]),
-    ("load", &["media", "rtmp", "access", "tls"]),
+    ("load", &["media", "hub", "rtmp", "access", "tls"]),
 ];
 
 /// Paths that a part of the tree must not name, and why. A part is the start of a file's path.
@@ -299,7 +299,7 @@ fn tokens(text: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let (mut rest, mut line) = (text, 1);
     while let Some(first) = rest.chars().next() {
-        let name = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let name = name_length(rest);
         let length = if let Some(length) = silent(rest) {
             length
         } else {
@@ -319,6 +319,10 @@ fn tokens(text: &str) -> Vec<Token> {
     tokens
 }
 
+fn name_length(rest: &str) -> usize {
+    rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())
+}
+
 /// Length of what says nothing here: white space, a comment, a string, a character literal, a lifetime.
 fn silent(rest: &str) -> Option<usize> {
     let first = rest.chars().next()?;
@@ -331,7 +335,10 @@ fn silent(rest: &str) -> Option<usize> {
     if rest.starts_with("/*") {
         return Some(block_comment(rest));
     }
-    let prefix = rest.find(['"', '#', '\'']).filter(|&at| ["", "b", "r", "br", "c", "cr"].contains(&&rest[..at]))?;
+    let prefix = name_length(rest);
+    if !["", "b", "r", "br", "c", "cr"].contains(&&rest[..prefix]) {
+        return None;
+    }
     let (head, body) = rest.split_at(prefix);
     if head.contains('r') {
         let hashes = body.len() - body.trim_start_matches('#').len();
@@ -342,7 +349,7 @@ fn silent(rest: &str) -> Option<usize> {
     match body.chars().next()? {
         '"' => Some(prefix + quoted(body, '"')),
         '\'' if body[1..].starts_with('\\') || body.chars().nth(2) == Some('\'') => Some(prefix + quoted(body, '\'')),
-        '\'' => Some(prefix + 1 + body[1..].find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(body.len() - 1)),
+        '\'' => Some(prefix + 1 + name_length(&body[1..])),
         _ => None,
     }
 }

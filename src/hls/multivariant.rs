@@ -69,7 +69,7 @@ fn alternative(audio: &Summary, uri: String) -> AlternativeMedia {
         name: "Audio".to_owned(),
         default: true,
         autoselect: true,
-        channels: channels.map(Into::into),
+        channels,
         ..AlternativeMedia::default()
     }
 }

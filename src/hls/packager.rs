@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::segmenter::{Output, Segmenter};
+use super::segmenter::{Output, PART_MINIMUM, Segmenter};
 use crate::media::{Codec, Config, Cut, Frame, Kind, Time};
 
 /// What is fixed for an epoch before its first playlist goes out.
@@ -55,8 +55,6 @@ struct Tracks {
     last_video: Option<Time>,
 }
 
-/// A part must be at least this much of the part target, in percent (RFC 8216bis section 4.4.4.9).
-const PART_MINIMUM: i64 = 85;
 /// Room for timestamps in whole milliseconds where the part target follows the frame rate.
 const TIMESTAMP_ROUNDING: Time = Time::from_millis(2);
 
@@ -216,15 +214,20 @@ fn audio_frame(frame: &Frame) -> Option<Time> {
 /// The part target of an epoch: as configured where whole numbers of frames, of video and of audio, make parts between
 /// the minimum and it; else the next longer one where they do, so that the rule on part durations can be kept.
 fn part_target(configured: Time, video: Time, audio: Option<Time>) -> Time {
-    let units = [Some(video), audio].map(|unit| unit.filter(|unit| *unit > Time::ZERO));
+    // Audio is counted in samples and exact; video may be a millisecond off.
+    let video_unit = (video, TIMESTAMP_ROUNDING.scaled(1, 2));
+    let units: Vec<(Time, Time)> = std::iter::once(video_unit)
+        .chain(audio.map(|audio| (audio, Time::ZERO)))
+        .filter(|(unit, _)| *unit > Time::ZERO)
+        .collect();
     let fits = |target: Time| {
-        units.iter().flatten().all(|unit| {
-            let whole = target.flicks() / unit.flicks();
+        units.iter().all(|(unit, slack)| {
+            let whole = (target - *slack).flicks() / unit.flicks();
             unit.scaled(whole, 1) >= target.scaled(PART_MINIMUM, 100) && whole > 0
         })
     };
     let mut candidates = vec![configured];
-    for unit in units.iter().flatten() {
+    for (unit, _) in &units {
         let first = configured.flicks() / unit.flicks() + 1;
         candidates.extend((first..first + 8).map(|whole| unit.scaled(whole, 1) + TIMESTAMP_ROUNDING));
     }

@@ -90,13 +90,7 @@ fn head(text: &mut String, window: &Window, frame: &Frame<'_>, view: View) {
     }
 }
 
-fn segment(
-    text: &mut String,
-    frame: &Frame<'_>,
-    segment: &Segment,
-    with_parts: bool,
-    init_before: Option<usize>,
-) {
+fn segment(text: &mut String, frame: &Frame<'_>, segment: &Segment, with_parts: bool, init_before: Option<usize>) {
     let path = frame.path;
     if !segment.closed && segment.parts.is_empty() {
         return;

@@ -107,6 +107,12 @@ impl Rendition {
         wake(woken);
     }
 
+    /// Renders again: another rendition has appeared, which the playlist must report.
+    pub(super) fn refresh(&self) {
+        let mut state = self.lock();
+        self.render(&mut state, false);
+    }
+
     /// The stream is over: EXT-X-ENDLIST, and nobody waits any longer.
     pub(super) fn end(&self) {
         let mut state = self.lock();
@@ -171,7 +177,8 @@ impl Rendition {
 
     fn page(&self, reload: Reload) -> Result<Rendered, Refusal> {
         let state = self.lock();
-        let pages = state.pages.as_ref().ok_or(Refusal::NotYet { reason: STARTING, retry_after: Duration::from_secs(1) })?;
+        let pages =
+            state.pages.as_ref().ok_or(Refusal::NotYet { reason: STARTING, retry_after: Duration::from_secs(1) })?;
         Ok(match (reload.plain, reload.skip, &pages.delta) {
             (true, ..) => pages.plain.clone(),
             (false, true, Some(delta)) => delta.clone(),
@@ -211,7 +218,9 @@ impl Rendition {
                 return Ok(());
             }
             if state.window.too_far(wanted) {
-                return Err(Refusal::BadRequest("_HLS_msn or _HLS_part is too far ahead (RFC 8216bis section 6.2.5.2)"));
+                return Err(Refusal::BadRequest(
+                    "_HLS_msn or _HLS_part is too far ahead (RFC 8216bis section 6.2.5.2)",
+                ));
             }
             state.waiters.add(wanted)?
         };

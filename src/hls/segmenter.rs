@@ -50,6 +50,8 @@ pub(super) struct Part {
     pub(super) duration: Time,
     /// It begins with a sample that a decoder can start at.
     pub(super) independent: bool,
+    /// Below the least duration although its segment goes on: the source's rate is too irregular for the rule.
+    pub(super) short: bool,
 }
 
 /// The segmenter of one track in one epoch.
@@ -81,6 +83,8 @@ pub(super) struct Segmenter {
 #[derive(Debug, Default)]
 struct Intervals(VecDeque<i64>);
 
+/// A part must be at least this much of the part target, in percent (RFC 8216bis section 4.4.4.9).
+pub(super) const PART_MINIMUM: i64 = 85;
 /// Enough for a steady median, few enough to follow a change of rate within a part or two.
 const INTERVALS_KEPT: usize = 7;
 /// A segmenter this far behind its frames cannot keep its promises: frames come farther apart than a part is long.
@@ -152,7 +156,7 @@ impl Segmenter {
         if self.unsettled {
             self.settle(dts);
             if self.end - self.part_start + self.interval() > self.target {
-                self.emit(out);
+                self.emit(false, out);
             }
         }
         self.samples.push(Sample {
@@ -166,7 +170,7 @@ impl Segmenter {
         let interval = self.interval();
         if interval > 0 && self.end - self.part_start + 2 * interval > self.target {
             self.settle(dts + interval);
-            self.emit(out);
+            self.emit(false, out);
         }
     }
 
@@ -190,7 +194,7 @@ impl Segmenter {
             // A frame far ahead is a gap, not a duration.
             self.settle(next.unwrap_or(expected).clamp(last + 1, expected.max(last + 1) + self.interval()));
         }
-        self.emit(out);
+        self.emit(true, out);
         out.push(Output::Close);
     }
 
@@ -205,7 +209,7 @@ impl Segmenter {
         self.unsettled = false;
     }
 
-    fn emit(&mut self, out: &mut Vec<Output>) {
+    fn emit(&mut self, last: bool, out: &mut Vec<Output>) {
         if self.samples.is_empty() {
             return;
         }
@@ -215,8 +219,9 @@ impl Segmenter {
         let bytes = fmp4::fragment(self.sequence, u64::try_from(self.part_start).unwrap_or(0), &self.samples);
         self.samples.clear();
         self.part_start = self.end;
+        let short = !last && duration * 100 < self.target * PART_MINIMUM;
         let duration = Time::from_ticks(duration, self.scale);
-        out.push(Output::Part(Part { bytes, duration, independent }));
+        out.push(Output::Part(Part { bytes, duration, independent, short }));
     }
 
     fn interval(&self) -> i64 {

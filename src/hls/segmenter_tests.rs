@@ -1,5 +1,7 @@
 //! Tests of the segmenter: its guarantees, at the frame rates that exist and at those that should not.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use bytes::Bytes;
 use proptest::prelude::*;
 

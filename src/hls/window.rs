@@ -111,13 +111,24 @@ impl Window {
         find(&self.listed, msn).or_else(|| find(&self.retired, msn))
     }
 
-    /// The next part to come, as EXT-X-PRELOAD-HINT names it. A segment that is as long as the one before it is taken to
-    /// be over: regular sources end it there.
+    /// The next part to come, as EXT-X-PRELOAD-HINT names it. Where the last two segments that ran their course were
+    /// equally long, an open one of that length is taken to be over: a regular source ends it there.
     pub(super) fn hint(&self) -> Position {
         let Some(last) = self.listed.back() else { return (0, 0) };
-        let before = self.listed.len().checked_sub(2).and_then(|index| self.listed.get(index));
-        let as_long = before.is_some_and(|before| !last.parts.is_empty() && last.duration + SAME >= before.duration);
+        let mut before = self.whole_durations();
+        let regular = match (before.next(), before.next()) {
+            (Some(one), Some(two)) if (one - two).abs() <= SAME => Some(one),
+            _ => None,
+        };
+        let as_long = !last.parts.is_empty() && regular.is_some_and(|regular| last.duration + SAME >= regular);
         if last.closed || as_long { (last.msn + 1, 0) } else { (last.msn, last.parts.len() as u64) }
+    }
+
+    /// Durations of the closed segments that no break cut short, newest first.
+    fn whole_durations(&self) -> impl Iterator<Item = Time> {
+        let followers = self.listed.iter().rev();
+        let segments = self.listed.iter().rev().skip(1);
+        segments.zip(followers).filter(|(_, next)| !next.discontinuity).map(|(segment, _)| segment.duration)
     }
 
     /// Duration of everything that is listed.

@@ -1,5 +1,7 @@
 //! Tests of the frame log: bounds, lag, starts, and (with the `model` feature) every interleaving that loom finds.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use super::*;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -28,9 +30,16 @@ mod model {
     use loom::future::block_on;
     use loom::thread;
 
+    /// Every interleaving with up to three preemptions: more find nothing new in three threads and take hours.
+    fn explore(check: impl Fn() + Send + Sync + 'static) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(check);
+    }
+
     #[test]
     fn a_waiting_reader_never_misses_a_push_or_the_close() {
-        loom::model(|| {
+        explore(|| {
             let log = Log::new(1000, &Budget::new(1000));
             let mut cursor = log.reader().cursor(From::Oldest);
             let writer = thread::spawn(move || {
@@ -47,12 +56,10 @@ mod model {
     }
 
     #[test]
-    fn two_readers_and_a_bounded_log_end_in_order_or_lagged() {
-        loom::model(|| {
+    fn a_reader_of_a_bounded_log_ends_in_order_or_lagged() {
+        explore(|| {
             let log = Log::new(10, &Budget::new(1000));
-            let reader = log.reader();
-            let mut cursor = reader.cursor(From::Oldest);
-            let second = thread::spawn(move || drop(reader.cursor(From::NewestStart)));
+            let mut cursor = log.reader().cursor(From::Oldest);
             let writer = thread::spawn(move || {
                 log.push(item(1, true));
                 log.push(item(2, true));
@@ -71,7 +78,6 @@ mod model {
                 }
             });
             assert_eq!(last, 2);
-            second.join().unwrap();
             writer.join().unwrap();
         });
     }

@@ -25,7 +25,9 @@ pub struct Source {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// Somebody publishes under it and the policy is `reject`.
-    #[error("stream \"{name}\" is already being published from {by}; stop that publisher, or set hub.takeover = \"newest\"")]
+    #[error(
+        "stream \"{name}\" is already being published from {by}; stop that publisher, or set hub.takeover = \"newest\""
+    )]
     Busy {
         /// The name.
         name: String,

@@ -113,7 +113,13 @@ pub(super) enum Pushed {
 
 impl Stream {
     /// For the first session under a name; `memory`: bytes the frame log may hold, and where they are counted.
-    pub(super) fn new(name: StreamName, epoch: u64, session: (u64, Source), timeline: Timeline, memory: (usize, &Budget)) -> Stream {
+    pub(super) fn new(
+        name: StreamName,
+        epoch: u64,
+        session: (u64, Source),
+        timeline: Timeline,
+        memory: (usize, &Budget),
+    ) -> Stream {
         let ((session, source), (limit, budget)) = (session, memory);
         let log = Log::new(limit, budget);
         let began = Instant::now();

@@ -198,8 +198,7 @@ impl Timeline {
         self.end = frame.pts;
         self.audio = audio.map(|config| Audio::new(config, offset, frame.pts));
         let interval = self.video.as_ref().map_or(STEP, |v| v.interval);
-        self.video =
-            Some(Video { config: frame.config.clone(), last_dts: frame.dts, interval });
+        self.video = Some(Video { config: frame.config.clone(), last_dts: frame.dts, interval });
         out.push(frame);
         Placement::Done
     }

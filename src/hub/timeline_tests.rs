@@ -1,5 +1,7 @@
 //! Tests of the timeline: what each rule does to a session's frames, and what holds whatever a session sends.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -10,7 +12,13 @@ const MS: fn(i64) -> Time = Time::from_millis;
 
 fn video(width: u32) -> Arc<Config> {
     let record = Bytes::from_static(&[1, 0x64, 0, 31, 0xff]);
-    Arc::new(Config::Video(VideoConfig { codec: Codec::H264, record, width, height: 360, codecs: "avc1.64001f".into() }))
+    Arc::new(Config::Video(VideoConfig {
+        codec: Codec::H264,
+        record,
+        width,
+        height: 360,
+        codecs: "avc1.64001f".into(),
+    }))
 }
 
 /// AAC-LC, stereo.

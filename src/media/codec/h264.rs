@@ -118,7 +118,7 @@ fn picture_order_count(bits: &mut Bits) -> Result<(), String> {
 }
 
 /// Where the record keeps lengthSizeMinusOne.
-pub(super) const LENGTH_SIZE_AT: usize = 4;
+const LENGTH_SIZE_AT: usize = 4;
 const NAL_IDR: u8 = 5;
 const NAL_SPS: u8 = 7;
 

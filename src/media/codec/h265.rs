@@ -110,7 +110,7 @@ fn skip_profile_tier_level(bits: &mut Bits, sub_layers: u32) -> Result<(), Strin
 }
 
 /// Where the record keeps lengthSizeMinusOne.
-pub(super) const LENGTH_SIZE_AT: usize = 21;
+const LENGTH_SIZE_AT: usize = 21;
 const NAL_BLA: u8 = 16;
 const NAL_IDR: u8 = 20;
 const NAL_SPS: u8 = 33;

@@ -65,20 +65,6 @@ pub fn is_random_access(config: &Config, payload: &[u8]) -> bool {
     }
 }
 
-/// The access unit without zero-length NAL units, which some encoders send and some players fail on. Copies only
-/// where there are such units; other codecs and malformed units come back as they are.
-pub fn without_empty_nals(config: &Config, payload: &Bytes) -> Bytes {
-    match config {
-        Config::Video(video) if video.codec == Codec::H264 => {
-            nal::without_empty(video.record.get(h264::LENGTH_SIZE_AT), payload)
-        }
-        Config::Video(video) if video.codec == Codec::H265 => {
-            nal::without_empty(video.record.get(h265::LENGTH_SIZE_AT), payload)
-        }
-        _ => payload.clone(),
-    }
-}
-
 /// An encoded frame that decodes to digital silence: of the track's frame length for AAC-LC in mono or stereo, 20 ms
 /// for Opus in mono or stereo. None for all else.
 pub fn silence(config: &Config) -> Option<Bytes> {

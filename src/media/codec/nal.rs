@@ -1,7 +1,6 @@
-//! NAL units behind length prefixes, as H.264 and HEVC samples are made of. Bounded by the sample; never copies, save
-//! where empty units are taken out.
+//! NAL units behind length prefixes, as H.264 and HEVC samples are made of. Bounded by the sample; never copies one.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 /// Bytes of a length prefix from lengthSizeMinusOne; 3 is not a legal size.
 pub(super) fn length_size(minus_one: u32) -> Result<usize, String> {
@@ -27,27 +26,6 @@ pub(super) fn any(sizes: Option<&u8>, payload: &[u8], wanted: impl Fn(u8) -> boo
         }
     }
     found
-}
-
-/// The sample without its empty NAL units; untouched (and not copied) where there are none or where it is malformed.
-pub(super) fn without_empty(sizes: Option<&u8>, payload: &Bytes) -> Bytes {
-    if !Units::new(sizes, payload).any(|unit| unit.is_some_and(<[u8]>::is_empty)) {
-        return payload.clone();
-    }
-    let size = Units::new(sizes, payload).size;
-    let mut kept = BytesMut::with_capacity(payload.len());
-    for unit in Units::new(sizes, payload) {
-        match unit {
-            Some([]) => {}
-            Some(unit) => {
-                let prefix = (unit.len() as u32).to_be_bytes();
-                kept.extend_from_slice(prefix.get(prefix.len() - size..).unwrap_or_default());
-                kept.extend_from_slice(unit);
-            }
-            None => return payload.clone(),
-        }
-    }
-    kept.freeze()
 }
 
 /// Walks a sample. `None` in place of a unit: a length that the sample cannot hold; the walk ends there.
@@ -97,15 +75,5 @@ mod tests {
         assert!(!any(FOUR, &[], idr));
         assert!(any(Some(&0xfd), &[0, 1, 5], idr), "two-byte lengths");
         assert!(any(Some(&0xfc), &[0, 0, 1, 5], idr), "one-byte lengths, empty units first");
-    }
-
-    #[test]
-    fn empty_units_are_taken_out_and_nothing_else_is_touched() {
-        let sound = Bytes::from_static(&[0, 0, 0, 1, 9, 0, 0, 0, 2, 5, 7]);
-        assert_eq!(without_empty(FOUR, &sound).as_ptr(), sound.as_ptr());
-        let holes = Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0, 1, 9, 0, 0, 0, 2, 5, 7, 0, 0, 0, 0]);
-        assert_eq!(without_empty(FOUR, &holes), sound);
-        let broken = Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0, 9, 9]);
-        assert_eq!(without_empty(FOUR, &broken), broken);
     }
 }

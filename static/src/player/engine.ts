@@ -1,0 +1,51 @@
+// What the session asks of whatever plays the stream: hls.js over Media Source Extensions, or the browser's own HLS.
+
+export interface Rung {
+  /** As the engine numbers them. */
+  index: number;
+  height: number;
+  /** Bit/s as the playlist declares it; 0 if it does not. */
+  bitrate: number;
+  name: string;
+}
+
+/** The live window. Media times in seconds. */
+export interface Window {
+  start: number;
+  edge: number;
+  holdBack: number;
+  /** Part duration; of an ordinary live playlist the segment's. */
+  part: number;
+  live: boolean;
+}
+
+export type EngineEvent =
+  /** The playlist was read again. */
+  | { kind: 'window'; window: Window; epoch: string | null }
+  /** The rungs are known or another one plays. */
+  | { kind: 'rungs' }
+  /** A request failed and is tried again by the engine itself; `answered`: the server did answer, if only to refuse. */
+  | { kind: 'trouble'; answered: boolean }
+  /** The server has the stream no more. */
+  | { kind: 'gone' }
+  /** Cannot go on; a new engine may. */
+  | { kind: 'failed'; reason: string }
+  /** No decoder for this stream in this browser. */
+  | { kind: 'unplayable'; reason: string };
+
+export interface Engine {
+  readonly protocol: string;
+  readonly rungs: Rung[];
+  /** The rung that plays, -1 if unknown. */
+  readonly playing: number;
+  /** The rung that was chosen by hand, -1 for automatic. */
+  readonly chosen: number;
+  /** Codecs of what plays, as the playlist has them. */
+  readonly codecs: string;
+  /** Estimated bandwidth in bit/s; 0 if unknown. */
+  readonly bandwidth: number;
+  choose(rung: number): void;
+  destroy(): void;
+}
+
+export type EngineStart = (video: HTMLVideoElement, url: string, tell: (event: EngineEvent) => void) => Engine;

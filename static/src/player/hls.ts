@@ -1,0 +1,156 @@
+// The engine on hls.js: its configuration, and the translation of its events into the session's. Knows nothing of states.
+
+import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type HlsConfig, type LevelDetails } from 'hls.js';
+import type { Engine, EngineEvent, Rung, Window } from './engine';
+import { epochOf } from './probe';
+
+export class HlsEngine implements Engine {
+  readonly protocol = `LL-HLS, hls.js ${Hls.version}`;
+  private readonly hls: Hls;
+  private mediaErrorAt = Number.NEGATIVE_INFINITY;
+
+  static supported(): boolean {
+    return Hls.isSupported();
+  }
+
+  constructor(
+    video: HTMLVideoElement,
+    url: string,
+    private readonly tell: (event: EngineEvent) => void,
+  ) {
+    this.hls = new Hls(CONFIG);
+    this.hls.on(Events.MANIFEST_PARSED, () => tell({ kind: 'rungs' }));
+    this.hls.on(Events.LEVEL_SWITCHED, () => tell({ kind: 'rungs' }));
+    this.hls.on(Events.LEVEL_UPDATED, (_, data) => this.updated(data.details));
+    this.hls.on(Events.ERROR, (_, data) => this.failed(data));
+    this.hls.attachMedia(video);
+    this.hls.loadSource(url);
+  }
+
+  get rungs(): Rung[] {
+    return this.hls.levels.map((level, index) => ({
+      index,
+      height: level.height,
+      bitrate: level.bitrate,
+      name: level.name ?? '',
+    }));
+  }
+
+  get playing(): number {
+    return this.hls.currentLevel;
+  }
+
+  get chosen(): number {
+    return this.hls.autoLevelEnabled ? -1 : this.hls.loadLevel;
+  }
+
+  get codecs(): string {
+    const level = this.hls.levels[Math.max(0, this.hls.currentLevel)];
+    return level?.attrs.CODECS ?? level?.codecSet ?? '';
+  }
+
+  get bandwidth(): number {
+    const estimate = this.hls.bandwidthEstimate;
+    return Number.isFinite(estimate) ? estimate : 0;
+  }
+
+  choose(rung: number): void {
+    this.hls.nextLevel = rung;
+  }
+
+  destroy(): void {
+    this.hls.destroy();
+  }
+
+  private updated(details: LevelDetails): void {
+    const url = details.partList?.at(-1)?.url ?? details.fragments.at(-1)?.url ?? '';
+    this.tell({ kind: 'window', window: windowOf(details), epoch: epochOf(url) });
+  }
+
+  private failed(data: ErrorData): void {
+    const status = data.response?.code;
+    if (!data.fatal) {
+      if (data.type === ErrorTypes.NETWORK_ERROR) this.tell({ kind: 'trouble', answered: (status ?? 0) > 0 });
+      return;
+    }
+    if (UNDECODABLE.has(data.details)) {
+      this.tell({ kind: 'unplayable', reason: data.reason ?? data.error.message });
+    } else if (data.type === ErrorTypes.NETWORK_ERROR && (status === 404 || status === 410)) {
+      this.tell({ kind: 'gone' });
+    } else if (data.type === ErrorTypes.MEDIA_ERROR && this.mayRecover()) {
+      this.hls.recoverMediaError();
+    } else {
+      this.tell({ kind: 'failed', reason: data.details });
+    }
+  }
+
+  /** The decoder is set up anew once in ten seconds; a second failure within them needs a new engine. */
+  private mayRecover(): boolean {
+    const now = performance.now();
+    const may = now - this.mediaErrorAt > 10_000;
+    this.mediaErrorAt = now;
+    return may;
+  }
+}
+
+function windowOf(details: LevelDetails): Window {
+  const holdBack = details.partHoldBack || details.holdBack || details.targetduration * 3;
+  return {
+    start: details.fragmentStart,
+    edge: details.edge,
+    holdBack,
+    part: details.partTarget || details.targetduration,
+    live: details.live,
+  };
+}
+
+const UNDECODABLE = new Set<string>([
+  ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR,
+  ErrorDetails.BUFFER_INCOMPATIBLE_CODECS_ERROR,
+  ErrorDetails.BUFFER_ADD_CODEC_ERROR,
+]);
+
+const CONFIG: Partial<HlsConfig> = {
+  // `?debug` in the address: hls.js tells the console everything.
+  debug: typeof location !== 'undefined' && new URLSearchParams(location.search).has('debug'),
+  lowLatencyMode: true,
+  // The session steers latency itself (latency.ts).
+  maxLiveSyncPlaybackRate: 1,
+  liveSyncOnStallIncrease: 0,
+  liveDurationInfinity: true,
+  // fMP4 needs next to no work before it is appended: a worker would add a hop to every part, and a blob: script to the page.
+  enableWorker: false,
+  // One-second jumps back stay instant; the rest of the window is on the server.
+  backBufferLength: 30,
+  maxBufferLength: 20,
+  maxMaxBufferLength: 40,
+  capLevelToPlayerSize: true,
+  testBandwidth: false,
+  // Begin with a picture worth looking at; the first parts correct the estimate.
+  abrEwmaDefaultEstimate: 4_000_000,
+  enableInterstitialPlayback: false,
+  enableWebVTT: false,
+  enableIMSC1: false,
+  enableCEA708Captions: false,
+  // Whether there is a stream at all is asked by the session, with a back-off of its own.
+  manifestLoadPolicy: {
+    default: { maxTimeToFirstByteMs: 15_000, maxLoadTimeMs: 20_000, timeoutRetry: null, errorRetry: null },
+  },
+  // While a broadcaster is away the server holds reloads and answers 503 at the latest: never give up on them.
+  playlistLoadPolicy: {
+    default: {
+      maxTimeToFirstByteMs: 12_000,
+      maxLoadTimeMs: 20_000,
+      timeoutRetry: { maxNumRetry: 1_000_000, retryDelayMs: 0, maxRetryDelayMs: 0 },
+      errorRetry: { maxNumRetry: 1_000_000, retryDelayMs: 500, maxRetryDelayMs: 4_000, backoff: 'exponential' },
+    },
+  },
+  fragLoadPolicy: {
+    default: {
+      maxTimeToFirstByteMs: 8_000,
+      maxLoadTimeMs: 30_000,
+      timeoutRetry: { maxNumRetry: 4, retryDelayMs: 0, maxRetryDelayMs: 0 },
+      errorRetry: { maxNumRetry: 8, retryDelayMs: 250, maxRetryDelayMs: 2_000, backoff: 'exponential' },
+    },
+  },
+};

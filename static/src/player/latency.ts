@@ -1,0 +1,122 @@
+// Keeps the viewer at the live edge: small changes of the playback rate that nobody hears, and a jump when the way is too
+// long. Pure: a sample in, advice out; the session reads the video element and carries the advice out.
+//
+// hls.js has a catch-up of its own. It is switched off: it wants more than one second of forward buffer before it speeds up,
+// which a stream with 0.77 s of hold-back never has, and it adds a whole second to its target with every stall.
+
+/** What is known at one instant. Times in seconds. */
+export interface Sample {
+  now: number;
+  /** Live edge minus playhead. */
+  latency: number;
+  /** Playable media ahead of the playhead, sound and picture. */
+  forward: number;
+  /** What the playlist asks for: PART-HOLD-BACK, or HOLD-BACK of an ordinary live playlist. */
+  holdBack: number;
+  /** True while the picture stands still for want of data. */
+  stalled: boolean;
+  /** True if the position to jump to is in the buffer already. */
+  targetBuffered: boolean;
+}
+
+export interface Advice {
+  rate: number;
+  /** Jump to the live position. */
+  rejoin: boolean;
+}
+
+export class LatencyController {
+  private extra = 0;
+  private calmSince = Number.NEGATIVE_INFINITY;
+  private correcting = false;
+  private rejoinedAt = Number.NEGATIVE_INFINITY;
+  private rejoinPause = REJOIN_PAUSE_MIN;
+
+  /** The latency aimed at: what the playlist asks for, and what stalls have taught. */
+  target(holdBack: number): number {
+    return holdBack + this.extra;
+  }
+
+  /** A stall that the viewer's network is to blame for began: aim a little further back. */
+  stalled(now: number): void {
+    this.extra = Math.min(EXTRA_MAX, this.extra + EXTRA_STEP);
+    this.calmSince = now;
+  }
+
+  advise(sample: Sample): Advice {
+    this.decay(sample.now);
+    const behind = sample.latency - this.target(sample.holdBack);
+    if (this.mustRejoin(sample, behind)) {
+      this.correcting = false;
+      return { rate: 1, rejoin: true };
+    }
+    return { rate: this.rate(sample, behind), rejoin: false };
+  }
+
+  /** A new stream: the lessons of the old one do not count. */
+  reset(): void {
+    this.extra = 0;
+    this.correcting = false;
+    this.calmSince = Number.NEGATIVE_INFINITY;
+    this.rejoinedAt = Number.NEGATIVE_INFINITY;
+    this.rejoinPause = REJOIN_PAUSE_MIN;
+  }
+
+  private decay(now: number): void {
+    const calm = now - this.calmSince;
+    if (this.extra === 0 || calm < CALM) return;
+    this.extra = Math.max(0, this.extra - EXTRA_STEP);
+    this.calmSince = now;
+  }
+
+  private mustRejoin(sample: Sample, behind: number): boolean {
+    const since = sample.now - this.rejoinedAt;
+    if (behind <= REJOIN_BEHIND) {
+      if (since > REJOIN_PAUSE_MAX) this.rejoinPause = REJOIN_PAUSE_MIN;
+      return false;
+    }
+    // Into the buffer a jump costs nothing. Out of it, it throws loaded media away, so only a starving viewer jumps,
+    // and ever more seldom: a link below the bitrate must not be spent on jumps alone.
+    const wait = sample.targetBuffered ? REJOIN_PAUSE_MIN : this.rejoinPause;
+    const starving = sample.stalled || sample.forward < FORWARD_LOW;
+    if (since < wait || !(sample.targetBuffered || starving)) return false;
+    this.rejoinedAt = sample.now;
+    if (!sample.targetBuffered) this.rejoinPause = Math.min(REJOIN_PAUSE_MAX, this.rejoinPause * 2);
+    return true;
+  }
+
+  private rate(sample: Sample, behind: number): number {
+    const off = Math.abs(behind);
+    if (this.correcting ? off < DEAD_BAND_LEAVE : off < DEAD_BAND_ENTER) {
+      this.correcting = false;
+      return 1;
+    }
+    this.correcting = true;
+    const wanted = 1 + Math.max(RATE_MIN - 1, Math.min(RATE_MAX - 1, behind * GAIN));
+    // Whoever speeds up with an empty buffer buys a stall.
+    const room = (sample.forward - FORWARD_LOW) / FORWARD_EASE;
+    const allowed = 1 + Math.max(0, Math.min(1, room)) * (RATE_MAX - 1);
+    return Math.round(Math.min(wanted, allowed) * 100) / 100;
+  }
+}
+
+/** Audible below 0.95 and above 1.1. */
+export const RATE_MIN = 0.95;
+export const RATE_MAX = 1.1;
+/** Rate change per second of distance: a third of a second behind still runs at 1.1, and three seconds later nearly there. */
+const GAIN = 0.3;
+/** A correction begins beyond 100 ms and ends within 20 ms of the target, so that the rate does not flutter. */
+const DEAD_BAND_ENTER = 0.1;
+const DEAD_BAND_LEAVE = 0.02;
+/** With less than this ahead there is no speeding up; full speed needs FORWARD_EASE more. */
+const FORWARD_LOW = 0.2;
+const FORWARD_EASE = 0.3;
+/** Each stall moves the target by this much, up to EXTRA_MAX; each calm minute takes one step back. */
+const EXTRA_STEP = 0.25;
+export const EXTRA_MAX = 1.5;
+const CALM = 60;
+/** Further behind than this the way is too long for the playback rate (40 s at 1.1). */
+export const REJOIN_BEHIND = 4;
+/** Shortest and longest time between two jumps. */
+const REJOIN_PAUSE_MIN = 3;
+const REJOIN_PAUSE_MAX = 24;

@@ -1,0 +1,50 @@
+// What stands in the picture's place while there is none, and the soft note over a picture that stands.
+
+import type { Snapshot } from '../player/session';
+import { el, svg, text, toggle } from './dom';
+import { icon } from './icons';
+import { words } from './words';
+
+export class Poster {
+  readonly element: HTMLElement;
+  /** Over a standing picture: it goes on, just not this second. */
+  readonly note = el('div', { class: 'note', hidden: true }, el('i', { class: 'dots', 'aria-hidden': 'true' }), el('span'));
+  private readonly title = el('p', { class: 'title' });
+  private readonly detail = el('p', { class: 'detail' });
+  private readonly again: HTMLButtonElement;
+
+  constructor(name: string, replay: () => void) {
+    this.again = el('button', { type: 'button', class: 'button', hidden: true }, icon('replay'), 'Watch again');
+    this.again.addEventListener('click', replay);
+    const body = el('div', { class: 'body' }, el('p', { class: 'name' }, name), this.title, this.detail, this.again);
+    this.element = el('div', { class: 'poster' }, river(), body);
+  }
+
+  render(snapshot: Snapshot): void {
+    const { begun, state } = snapshot;
+    const { title, detail } = words(snapshot);
+    const covered = !begun && state !== 'paused';
+    toggle(this.element, begun);
+    this.element.classList.toggle('bare', !covered);
+    text(this.title, covered ? title : '');
+    text(this.detail, covered ? detail : '');
+    toggle(this.again, !(state === 'ended' && snapshot.replayable));
+    const noted = begun && state === 'reconnecting';
+    toggle(this.note, !noted);
+    const line = this.note.querySelector('span');
+    if (noted && line) text(line, `${title}. ${detail}`);
+  }
+}
+
+/** Three slow waves. Moved by the style sheet, and not at all for whoever prefers no motion. */
+function river(): SVGElement {
+  const wave = (y: number) =>
+    `M0 ${y}c100-34 200-34 300 0s200 34 300 0 200-34 300 0 200 34 300 0 200-34 300 0 200 34 300 0V900H0z`;
+  return svg(
+    'svg',
+    { class: 'river', viewBox: '0 0 1200 675', preserveAspectRatio: 'xMidYMid slice', 'aria-hidden': 'true' },
+    svg('path', { d: wave(400) }),
+    svg('path', { d: wave(470) }),
+    svg('path', { d: wave(550) }),
+  );
+}

@@ -1,0 +1,64 @@
+// Every sentence that a viewer reads about the state of the show. Pure.
+
+import type { Snapshot } from '../player/session';
+import type { State } from '../player/state';
+
+export interface Words {
+  title: string;
+  detail: string;
+}
+
+/** What stands on the poster, or in the soft note over a standing picture. */
+export function words(snapshot: Snapshot): Words {
+  switch (snapshot.state) {
+    case 'waiting':
+      return { title: 'Off air', detail: 'Stay here: the picture starts by itself when the show begins.' };
+    case 'starting':
+      return { title: 'Tuning in', detail: '' };
+    case 'ended':
+      return { title: 'The show has ended', detail: 'When the next one begins, it starts here by itself.' };
+    case 'offline':
+      return { title: 'No connection', detail: `The server does not answer. ${again(snapshot.retryIn)}` };
+    case 'unplayable':
+      return { title: 'This browser cannot play the stream', detail: snapshot.reason };
+    case 'reconnecting':
+      return snapshot.reachable
+        ? { title: 'Reconnecting', detail: 'The broadcast was interrupted. It goes on by itself.' }
+        : { title: 'Reconnecting', detail: 'Your connection to the server was lost. Trying again.' };
+    case 'buffering':
+    case 'playing':
+    case 'paused':
+      return { title: '', detail: '' };
+  }
+}
+
+/** For the badge and for screen readers. */
+export const SPOKEN: Record<State, string> = {
+  waiting: 'Off air. Playback starts by itself when the show begins.',
+  starting: 'Tuning in.',
+  playing: 'Playing.',
+  paused: 'Paused.',
+  buffering: 'Buffering.',
+  reconnecting: 'Connection interrupted. Reconnecting.',
+  offline: 'The server does not answer. Trying again.',
+  ended: 'The show has ended.',
+  unplayable: 'This browser cannot play the stream.',
+};
+
+function again(seconds: number | null): string {
+  if (seconds === null || seconds < 0.5) return 'Asking again now.';
+  return `Asking again in ${Math.round(seconds)} s.`;
+}
+
+/** `1:02:03` or `2:03`. */
+export function clock(seconds: number): string {
+  const whole = Math.max(0, Math.floor(seconds));
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const tail = String(s).padStart(2, '0');
+  return h > 0 ? `${h}:${String(m).padStart(2, '0')}:${tail}` : `${m}:${tail}`;
+}
+
+export function bits(perSecond: number): string {
+  if (perSecond <= 0) return 'unknown';
+  return perSecond >= 1e6 ? `${(perSecond / 1e6).toFixed(1)} Mbit/s` : `${Math.round(perSecond / 1e3)} kbit/s`;
+}

@@ -1,0 +1,46 @@
+// The watch page: the player, and around it what it is and how to share it.
+
+import { expose } from './hook';
+import { nameOf } from './location';
+import { copyable } from './ui/copy';
+import { el, text } from './ui/dom';
+import { icon } from './ui/icons';
+import { Player } from './ui/player';
+import type { State } from './player/state';
+
+const BADGE: Record<State, string> = {
+  waiting: 'Off air',
+  starting: 'Tuning in',
+  playing: 'Live',
+  paused: 'Paused',
+  buffering: 'Live',
+  reconnecting: 'Reconnecting',
+  offline: 'No connection',
+  ended: 'Ended',
+  unplayable: 'Not playable',
+};
+
+const name = nameOf(location.pathname);
+const player = new Player({ name, controls: true, muted: true, autoplay: true });
+expose(player);
+
+const stage = document.querySelector('#stage');
+stage?.replaceChildren(player.element);
+
+const heading = document.querySelector('#name');
+if (heading) text(heading, name);
+
+const badge = document.querySelector<HTMLElement>('#badge');
+player.session.onChange(({ state }) => {
+  const label = BADGE[state];
+  document.title = `${label === 'Live' ? '● ' : ''}${name} · Headwater`;
+  if (!badge) return;
+  badge.dataset['state'] = state;
+  text(badge, label);
+});
+
+const embed = `<iframe src="${location.origin}/embed/${encodeURIComponent(name)}" width="640" height="360" allow="autoplay; fullscreen; picture-in-picture" frameborder="0"></iframe>`;
+document.querySelector('#share')?.append(
+  copyable(el('button', { type: 'button', class: 'button quiet' }, icon('link'), 'Copy link'), () => location.href),
+  copyable(el('button', { type: 'button', class: 'button quiet' }, icon('code'), 'Copy embed code'), () => embed),
+);
