@@ -105,8 +105,8 @@ watch_stream() {
     record viewers "$name: join $key" headwater "$(field "$work/view.log" join_ms "$key")" ms
     record viewers "$name: part after first viewer $key" headwater \
       "$(field "$work/view.log" part_after_first_viewer_ms "$key")" ms
-    record viewers "$name: part after capture $key" headwater \
-      "$(field "$work/view.log" part_after_capture_ms "$key")" ms
+    record viewers "$name: oldest frame age $key" headwater \
+      "$(field "$work/view.log" oldest_frame_age_ms "$key")" ms
   done
   record viewers "$name: delivered" headwater "$(field "$work/view.log" megabits_per_second)" Mbit/s
   stop_all
