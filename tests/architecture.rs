@@ -21,7 +21,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("http", &["media::Time", "hub", "hls", "access", "metrics", "tls"]),
     ("server", &["media", "access", "metrics", "tls", "config", "logging", "hub", "rtmp", "hls", "http"]),
     ("main", &["server", "config", "logging"]),
-    ("load", &["media", "rtmp", "access", "tls"]),
+    ("load", &["media", "hub", "rtmp", "access", "tls"]),
 ];
 
 /// Paths that a part of the tree must not name, and why. A part is the start of a file's path.

@@ -153,8 +153,18 @@ async fn counters_move() {
     for name in MOVING {
         before.push(server.metric(name).await);
     }
-    let _publisher = Show::default().publish(&server, "show");
+    let mut publisher = Show::default().publish(&server, "show");
     server.renditions("show").await;
+    assert!(server.metric("headwater_rtmp_sessions").await >= 1.0);
+    // This one is looked at every few seconds.
+    let start = Instant::now();
+    while server.metric("headwater_hub_streams").await < 1.0 {
+        assert!(start.elapsed() < PATIENCE, "no stream is counted");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // Bytes are counted in batches; the rest when the session ends.
+    publisher.process.kill().await;
+    server.process.line(PATIENCE, |line| line.contains("session ended").then_some(())).await.unwrap();
     let mut still = Vec::new();
     for (name, before) in MOVING.into_iter().zip(before) {
         if server.metric(name).await <= before {
@@ -162,8 +172,6 @@ async fn counters_move() {
         }
     }
     assert!(still.is_empty(), "these stand still: {still:?}");
-    assert!(server.metric("headwater_hub_streams").await >= 1.0);
-    assert!(server.metric("headwater_rtmp_sessions").await >= 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

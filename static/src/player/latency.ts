@@ -103,8 +103,8 @@ export class LatencyController {
 /** Audible below 0.95 and above 1.1. */
 export const RATE_MIN = 0.95;
 export const RATE_MAX = 1.1;
-/** Rate change per second of distance: half a second behind is caught up at 1.1, and in some eight seconds. */
-const GAIN = 0.2;
+/** Rate change per second of distance: a third of a second behind still runs at 1.1, and three seconds later nearly there. */
+const GAIN = 0.3;
 /** A correction begins beyond 100 ms and ends within 20 ms of the target, so that the rate does not flutter. */
 const DEAD_BAND_ENTER = 0.1;
 const DEAD_BAND_LEAVE = 0.02;
