@@ -73,6 +73,8 @@ export class Session {
   private stuckSince: number | null = null;
   /** The longest silence of the playlist within the present stall. */
   private silence = 0;
+  /** How far behind its target the picture stopped. */
+  private stoppedBehind = 0;
   private following = true;
   private replaying = false;
   private replayable = false;
@@ -390,13 +392,16 @@ export class Session {
     if (!this.begun || this.video.seeking || this.video.paused || this.phase !== 'engaged') return;
     // The end of an ended show is no stall.
     if (this.window && !this.window.live && this.window.edge - this.video.currentTime < END_NEAR) return;
-    if (this.stalls.begin(now())) this.silence = 0;
+    if (this.stalls.begin(now())) {
+      this.silence = 0;
+      this.stoppedBehind = (this.latency() ?? 0) - (this.target() ?? 0);
+    }
     this.changed();
   }
 
   /** The picture moves again. A stall teaches to keep more distance, unless it was the broadcaster who was gone. */
   private recovered(): void {
-    if (this.stalls.active && this.silence < SILENCE) this.controller.stalled(now());
+    if (this.stalls.active && this.silence < SILENCE) this.controller.stalled(now(), this.stoppedBehind);
     this.stalls.end(now());
   }
 
