@@ -40,6 +40,21 @@ test('an empty buffer is never played faster', () => {
   assert.ok(controller.advise(sample({ latency: 2, forward: 0.6 })).rate > 1.05);
 });
 
+test('a nearly empty buffer slows down, whatever the latency', () => {
+  const controller = new LatencyController();
+  assert.ok(controller.advise(sample({ latency: TARGET, forward: 0.1 })).rate < 1);
+  assert.ok(controller.advise(sample({ latency: TARGET + 0.4, forward: 0.05 })).rate < 0.98);
+  assert.equal(controller.advise(sample({ latency: TARGET, forward: 0 })).rate, RATE_MIN);
+});
+
+test('a stalled picture resumes with what the edge can give, and with more after a lesson', () => {
+  const controller = new LatencyController();
+  const first = controller.enough(HOLD_BACK);
+  assert.ok(first >= 0.5 && first < HOLD_BACK - 0.2);
+  controller.stalled(1, 0);
+  assert.ok(controller.enough(HOLD_BACK) > first);
+});
+
 test('less than hls.js would want is enough to catch up', () => {
   assert.equal(new LatencyController().advise(sample({ latency: 1.5, forward: 0.9 })).rate, RATE_MAX);
 });

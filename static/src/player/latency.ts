@@ -33,6 +33,14 @@ export class LatencyController {
   private rejoinedAt = Number.NEGATIVE_INFINITY;
   private rejoinPause = REJOIN_PAUSE_MIN;
 
+  /**
+   * A picture that stands although this much is ahead should be started again by hand. Chromium doubles what it wants to have
+   * decoded with every stall, up to three seconds, which a viewer at the live edge never has; a seek makes it forget.
+   */
+  enough(holdBack: number): number {
+    return Math.max(RESUME_MIN, this.target(holdBack) - RESUME_BELOW);
+  }
+
   /** The latency aimed at: what the playlist asks for, and what stalls have taught. */
   target(holdBack: number): number {
     return holdBack + CUSHION + this.extra;
@@ -98,15 +106,19 @@ export class LatencyController {
       : behind > -DEAD_BAND_NEAR && behind < DEAD_BAND_FAR;
     if (fine) {
       this.correcting = false;
-      return 1;
+      return Math.min(1, Math.round(allowed(sample.forward) * 100) / 100);
     }
     this.correcting = true;
     const wanted = 1 + Math.max(RATE_MIN - 1, Math.min(RATE_MAX - 1, behind * GAIN));
-    // Whoever speeds up with an empty buffer buys a stall.
-    const room = (sample.forward - FORWARD_LOW) / FORWARD_EASE;
-    const allowed = 1 + Math.max(0, Math.min(1, room)) * (RATE_MAX - 1);
-    return Math.round(Math.min(wanted, allowed) * 100) / 100;
+    return Math.round(Math.min(wanted, allowed(sample.forward)) * 100) / 100;
   }
+}
+
+/** Whoever speeds up with an empty buffer buys a stall; and a source that is a little slow is followed, not overtaken. */
+function allowed(forward: number): number {
+  const room = (forward - FORWARD_LOW) / FORWARD_EASE;
+  if (room >= 0) return 1 + Math.min(1, room) * (RATE_MAX - 1);
+  return 1 + Math.max(-1, (forward - FORWARD_LOW) / FORWARD_LOW) * (1 - RATE_MIN);
 }
 
 /** Audible below 0.95 and above 1.1. */
@@ -126,6 +138,9 @@ const DEAD_BAND_LEAVE = 0.02;
 /** With less than this ahead there is no speeding up; full speed needs FORWARD_EASE more. */
 const FORWARD_LOW = 0.2;
 const FORWARD_EASE = 0.3;
+/** Data to resume with: parts come a quarter of a second apart, so the buffer is on average this much below the latency. */
+const RESUME_BELOW = 0.35;
+const RESUME_MIN = 0.5;
 /** Each lesson moves the target by this much, up to EXTRA_MAX; each calm half minute takes one step back. */
 const EXTRA_STEP = 0.25;
 export const EXTRA_MAX = 1.5;
