@@ -52,7 +52,7 @@ def main() -> None:
     table = rows(read(sys.argv[1]))
     report = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": {"system": platform.platform(), "cores": len(os.sched_getaffinity(0))},
+        "machine": {"system": platform.platform(), "cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()},
         "results": table,
     }
     pathlib.Path(sys.argv[2]).write_text(json.dumps(report, indent=2) + "\n")

@@ -123,9 +123,9 @@ bench_publishers() {
     stop_all
     start_nginx
     ingest 'RTMP in, HLS packaged' nginx "$ng" "rtmp://127.0.0.1:$ng_rtmp/hls"
-    rm -rf "$work/hls"
     ingest 'RTMP in, nothing else' nginx "$ng" "rtmp://127.0.0.1:$ng_rtmp/plain"
     stop_all
+    rm -rf "$work/hls"
   done
 }
 
@@ -142,6 +142,8 @@ ingest() {
   record publishers "$1: CPU per stream" "$2" "$(calculate "($after - $before) / $each / $publishers * 100")" '% of a core'
   record publishers "$1: memory per stream" "$2" "$(calculate "$(rss "$pid") / $publishers / 1024")" MiB
   wait "$publishing" || fail "publishing failed: $(cat "$work/ingest.log")"
+  # Far behind means that the machine could not keep up, and that the figures above are too small.
+  record publishers "$1: messages behind p99" "$2" "$(field "$work/ingest.log" behind_ms p99)" ms
   [ "$(field "$work/ingest.log" alive_at_end)" = "$publishers" ] ||
     say "   only $(field "$work/ingest.log" alive_at_end) of $publishers streams lasted: $(field "$work/ingest.log" failures)"
 }
