@@ -198,7 +198,7 @@ async fn a_port_in_use_ends_the_start_with_its_name() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes"]
 async fn memory_stays_flat_while_publishers_come_and_go() {
-    let flags = ["--hub-reconnect-window", "100ms", "--hls-linger", "100ms", "--log-level", "warn"];
+    let flags = ["--hub-reconnect-window", "100ms", "--hls-linger", "100ms"];
     let server = Headwater::start(&flags).await;
     let rtmp = server.rtmp.trim_start_matches("rtmp://").trim_end_matches("/live").to_owned();
     let folder = tempfile::tempdir().unwrap();

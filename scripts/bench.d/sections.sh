@@ -78,10 +78,11 @@ bench_viewers() {
 watch_stream() {
   local name="$viewers viewers, $1" ramp=$2 seconds=$3 before rss_before peak cpu_before viewing_cpu
   shift 3
-  start_headwater
-  publish $((seconds + 15)) 1
+  start_headwater --hls-window 6s
+  publish $((seconds + 20)) 1
   wait_on_air load-0
-  sleep 4
+  # Until the window is full: what it takes is the stream, not the viewers.
+  sleep 8
   rss_before=$(rss "$hw")
   start view "$load" view --json --url "$page/live/load-0/index.m3u8" --viewers "$viewers" --seconds "$seconds" \
     --ramp "$ramp" "$@"
@@ -149,7 +150,7 @@ ingest() {
 
 bench_latency() {
   local round key
-  start_headwater
+  start_headwater --hls-window 6s
   for round in $(seq "$rounds"); do
     for flag in '' --no-hints; do
       # shellcheck disable=SC2086 # an empty flag is none

@@ -1,0 +1,44 @@
+// A show worth looking at, and a picture of it on the watch page. `node screenshot.mjs FILE`, called by scripts/screenshot.
+
+import { spawn } from 'node:child_process';
+import { browse } from './browser.mjs';
+import { address, serve, stop } from './server.mjs';
+import { open } from './viewer.mjs';
+
+const file = process.argv[2];
+if (!file) throw new Error('usage: node screenshot.mjs FILE');
+
+/** Colours that flow into each other, with a clock: a picture that is clearly alive. */
+const CLOCK = "drawtext=text='%{localtime\\:%H\\\\\\:%M\\\\\\:%S}':fontsize=h/5:fontcolor=white:shadowcolor=black@0.35:shadowx=3:shadowy=3";
+const PICTURE = [
+  'gradients=size=1280x720:rate=25:nb_colors=4:c0=0x0a2540:c1=0x12708f:c2=0x34c3b0:c3=0x2a3f8f:x0=0:y0=0:x1=1280:y1=720:speed=0.006',
+  `${CLOCK}:x=(w*0.78-tw)/2:y=(h-th)/2-h/24`,
+  "drawtext=text='LIVE FROM FFMPEG':fontsize=h/26:fontcolor=white@0.85:x=(w*0.78-tw)/2:y=h*0.62",
+].join(',');
+
+const server = await serve();
+const publisher = spawn('ffmpeg', [
+  ...['-hide_banner', '-loglevel', 'error', '-nostdin', '-re', '-f', 'lavfi', '-i', PICTURE],
+  ...['-re', '-f', 'lavfi', '-i', 'sine=frequency=440:sample_rate=48000'],
+  ...['-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-profile:v', 'main', '-pix_fmt', 'yuv420p', '-g', '60'],
+  ...['-b:v', '2500k', '-maxrate', '2500k', '-bufsize', '2500k', '-c:a', 'aac', '-b:a', '128k', '-f', 'flv', address(server, 'demo')],
+], { stdio: ['ignore', 'ignore', 'inherit'] });
+const browser = await browse({ colorScheme: 'dark' });
+try {
+  const viewer = await open(browser, `${server.http}/watch/demo`);
+  await viewer.until('playing');
+  await viewer.page.hover('.player');
+  await viewer.page.click('[aria-label="Unmute"]');
+  await viewer.page.click('button[aria-label="Statistics"]');
+  // A minute's curve is more than a picture needs; a few seconds at rest are.
+  await viewer.when((s) => s.window.edge - s.window.start > 20 && s.rate === 1 && Math.abs(s.latency - s.target) < 0.12, 'it is at rest');
+  await viewer.page.mouse.move(400, 480);
+  await viewer.page.evaluate(() => document.activeElement.blur());
+  await viewer.page.screenshot({ path: file });
+  await viewer.close();
+  console.log(`wrote ${file}`);
+} finally {
+  await browser.close();
+  await stop(publisher);
+  await server.close();
+}
