@@ -1,6 +1,6 @@
 //! One epoch of a stream as viewers see it: the renditions, and the task that fills them from the frame log.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metrics::Counter;
@@ -33,7 +33,7 @@ pub(super) enum Over {
 #[derive(Debug)]
 struct Renditions {
     plan: Plan,
-    shared: Arc<rendition::Shared>,
+    started: OnceLock<()>,
     video: Option<Rendition>,
     audio: Option<Rendition>,
     written: Mutex<Option<[Rendered; 2]>>,
@@ -98,9 +98,7 @@ impl Presentation {
     /// See [`super::Hls::multivariant`].
     pub(super) async fn multivariant(&self, plain: bool, patience: Duration) -> Result<Rendered, Refusal> {
         let renditions = self.opened(patience).await?;
-        for rendition in renditions.all() {
-            rendition.ready(patience).await?;
-        }
+        renditions.ready(patience).await?;
         let [full, plainly] = renditions.multivariant();
         Ok(if plain { plainly } else { full })
     }
@@ -109,7 +107,7 @@ impl Presentation {
     pub(super) async fn playlist(&self, name: &str, reload: Reload, patience: Duration) -> Result<Rendered, Refusal> {
         let renditions = self.opened(patience).await?;
         let rendition = renditions.by_name(name)?;
-        rendition.ready(patience).await?;
+        renditions.ready(patience).await?;
         rendition.playlist(reload).await
     }
 
@@ -154,12 +152,8 @@ impl Presentation {
             return;
         }
         let Some(renditions) = self.opened.borrow().clone() else { return };
-        let reported = renditions.reported();
         renditions.append(Kind::Video, video);
         renditions.append(Kind::Audio, audio);
-        if renditions.reported() > reported {
-            renditions.all().for_each(Rendition::refresh);
-        }
     }
 }
 
@@ -182,7 +176,7 @@ impl Renditions {
         let counter = |kind| metrics::counter!("headwater_hls_parts_total", "rendition" => kind);
         Renditions {
             plan,
-            shared: shared.clone(),
+            started: OnceLock::new(),
             video: plan.video.then(|| open(VIDEO)),
             audio: plan.audio.then(|| open(AUDIO)),
             written: Mutex::default(),
@@ -246,9 +240,15 @@ impl Renditions {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many renditions have a part, and so a place in the others' reports.
-    fn reported(&self) -> usize {
-        self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner).len()
+    /// Waits until every rendition has a playlist: each of them reports the others.
+    async fn ready(&self, patience: Duration) -> Result<(), Refusal> {
+        if self.started.get().is_none() {
+            for rendition in self.all() {
+                rendition.ready(patience).await?;
+            }
+            self.started.get_or_init(|| ());
+        }
+        Ok(())
     }
 
     fn all(&self) -> impl Iterator<Item = &Rendition> {
