@@ -118,7 +118,7 @@ watch_stream() {
 bench_publishers() {
   local round
   for round in $(seq "$rounds"); do
-    start_headwater --hls-window 12s
+    start_headwater --hls-window 6s
     ingest 'RTMP in, LL-HLS packaged' headwater "$hw" "rtmp://127.0.0.1:$hw_rtmp/live"
     stop_all
     start_nginx
@@ -131,11 +131,12 @@ bench_publishers() {
 
 # ingest METRIC SERVER PID URL
 ingest() {
-  local ramp=3 before after pid=$3
+  # Until both windows are full: from then on memory is reused, as it is on the long run.
+  local ramp=3 fill=7 before after pid=$3
   start ingest "$load" publish --json --url "$4" --name 'load-%d' --streams "$publishers" --file "$clip" \
-    --ramp "$ramp" --seconds $((ramp + each + 3))
+    --ramp "$ramp" --seconds $((ramp + fill + each + 3))
   local publishing=$started_pid
-  sleep $((ramp + 1))
+  sleep $((ramp + fill))
   before=$(cpu "$pid")
   sleep "$each"
   after=$(cpu "$pid")
