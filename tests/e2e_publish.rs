@@ -32,6 +32,13 @@ async fn a_key_frame_every_250_frames() {
     plays("long-gop", Show { gop: 250, ..Show::default() }, &[PICTURE, SOUND], 20).await;
 }
 
+/// As an encoder with scene detection sets them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn key_frames_at_odd_times() {
+    const TIMES: &[f64] = &[1.3, 2.4, 3.1, 4.9, 5.2, 6.8, 8.7, 9.3, 11.4, 12.2, 13.9, 14.6, 16.3, 17.1];
+    plays("odd", Show { gop: 250, keys_at: TIMES, ..Show::default() }, &[PICTURE, SOUND], 14).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mono_at_44100() {
     let sound = "codec_name=aac|codec_type=audio|sample_rate=44100|channels=1";

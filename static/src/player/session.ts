@@ -73,6 +73,10 @@ export class Session {
   private stuckSince: number | null = null;
   /** The longest silence of the playlist within the present stall. */
   private silence = 0;
+  /** How far behind its target the picture stopped, and whether for want of data (else the decoder was late). */
+  private stoppedBehind = 0;
+  private stoppedDry = false;
+  private resumedAt = Number.NEGATIVE_INFINITY;
   private following = true;
   private replaying = false;
   private replayable = false;
@@ -390,13 +394,17 @@ export class Session {
     if (!this.begun || this.video.seeking || this.video.paused || this.phase !== 'engaged') return;
     // The end of an ended show is no stall.
     if (this.window && !this.window.live && this.window.edge - this.video.currentTime < END_NEAR) return;
-    if (this.stalls.begin(now())) this.silence = 0;
+    if (this.stalls.begin(now())) {
+      this.silence = 0;
+      this.stoppedDry = this.forward() < DRY;
+      this.stoppedBehind = (this.latency() ?? 0) - (this.target() ?? 0);
+    }
     this.changed();
   }
 
-  /** The picture moves again. A stall teaches to keep more distance, unless it was the broadcaster who was gone. */
+  /** The picture moves again. A stall teaches to keep more distance, if distance is what was missing. */
   private recovered(): void {
-    if (this.stalls.active && this.silence < SILENCE) this.controller.stalled(now());
+    if (this.stalls.active && this.stoppedDry && this.silence < SILENCE) this.controller.stalled(now(), this.stoppedBehind);
     this.stalls.end(now());
   }
 
@@ -461,7 +469,16 @@ export class Session {
       targetBuffered: live !== null && this.buffered(live),
     });
     if (advice.rejoin) this.jumpToLive();
+    else if (this.stalls.active) this.resume(live, span.holdBack);
     if (this.video.playbackRate !== advice.rate) this.video.playbackRate = advice.rate;
+  }
+
+  /** Starts a standing picture by a seek once there is enough to play. */
+  private resume(live: number | null, holdBack: number): void {
+    if (this.forward() < this.controller.enough(holdBack) || now() - this.resumedAt < RESUME_PAUSE) return;
+    this.resumedAt = now();
+    const { currentTime } = this.video;
+    this.video.currentTime = live !== null && live > currentTime && this.buffered(live) ? live : currentTime + 0.001;
   }
 
   /** The first picture is older than it has to be by the time it took to load: one jump, before anybody is used to it. */
@@ -524,6 +541,10 @@ function now(): number {
 const TICK_MS = 100;
 /** Behind the target by more than this after a pause means: the viewer wants to go on where they were. */
 const SHORT_PAUSE = 1;
+/** A seek takes a moment to show its effect. Seconds. */
+const RESUME_PAUSE = 1.5;
+/** With less than this ahead a picture that stops has run out of data. Seconds. */
+const DRY = 0.25;
 /** Less than this is left to the playback rate; and so is everything that comes later than SETTLE_WITHIN. Seconds. */
 const SETTLE_BEHIND = 0.3;
 const SETTLE_WITHIN = 6;
