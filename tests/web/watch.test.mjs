@@ -188,6 +188,37 @@ test('the quality menu is absent for one rung, and serves several', async (t) =>
   await viewer.close();
 });
 
+test('an ended show can be watched again', async (t) => {
+  const first = await playing(t, 'again');
+  await first.when((s) => s.window.edge - s.window.start > 5, 'there is something to see again');
+  for (const publisher of publishers) await publisher.stop();
+  await first.until('ended');
+  await first.close();
+  const viewer = await open(browser, `${server.http}/watch/again`);
+  await viewer.until('ended');
+  await viewer.page.click('.poster button');
+  await viewer.until('playing');
+  const { window: span, latency } = await viewer.snapshot();
+  assert.deepEqual([span.live, latency], [false, null]);
+  await viewer.moves();
+  await viewer.until('ended');
+  await viewer.close();
+});
+
+test('plays by the HLS of the browser where media source extensions are missing', async (t) => {
+  const publisher = onAir('native');
+  t.after(() => publisher.kill());
+  const viewer = await open(browser, 'about:blank');
+  await viewer.page.addInitScript(() => {
+    for (const name of ['MediaSource', 'ManagedMediaSource', 'WebKitMediaSource', 'SourceBuffer']) delete window[name];
+  });
+  await viewer.page.goto(`${server.http}/watch/native`);
+  await viewer.until('playing');
+  assert.match((await viewer.snapshot()).protocol, /built into the browser/);
+  await viewer.moves();
+  await viewer.close();
+});
+
 test('a screen reader finds names, roles and a voice', async (t) => {
   const viewer = await playing(t, 'voice');
   const { page } = viewer;
