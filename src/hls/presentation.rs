@@ -33,6 +33,7 @@ pub(super) enum Over {
 #[derive(Debug)]
 struct Renditions {
     plan: Plan,
+    shared: Arc<rendition::Shared>,
     video: Option<Rendition>,
     audio: Option<Rendition>,
     written: Mutex<Option<[Rendered; 2]>>,
@@ -153,8 +154,12 @@ impl Presentation {
             return;
         }
         let Some(renditions) = self.opened.borrow().clone() else { return };
+        let reported = renditions.reported();
         renditions.append(Kind::Video, video);
         renditions.append(Kind::Audio, audio);
+        if renditions.reported() > reported {
+            renditions.all().for_each(Rendition::refresh);
+        }
     }
 }
 
@@ -177,6 +182,7 @@ impl Renditions {
         let counter = |kind| metrics::counter!("headwater_hls_parts_total", "rendition" => kind);
         Renditions {
             plan,
+            shared: shared.clone(),
             video: plan.video.then(|| open(VIDEO)),
             audio: plan.audio.then(|| open(AUDIO)),
             written: Mutex::default(),
@@ -238,6 +244,11 @@ impl Renditions {
 
     fn written(&self) -> MutexGuard<'_, Option<[Rendered; 2]>> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many renditions have a part, and so a place in the others' reports.
+    fn reported(&self) -> usize {
+        self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     fn all(&self) -> impl Iterator<Item = &Rendition> {

@@ -107,6 +107,12 @@ impl Rendition {
         wake(woken);
     }
 
+    /// Renders again: another rendition has appeared, which the playlist must report.
+    pub(super) fn refresh(&self) {
+        let mut state = self.lock();
+        self.render(&mut state, false);
+    }
+
     /// The stream is over: EXT-X-ENDLIST, and nobody waits any longer.
     pub(super) fn end(&self) {
         let mut state = self.lock();

@@ -2,6 +2,7 @@
 //! does not read while it writes or pushes, which is all the back-pressure there is. Spawned by `listener`; says why it
 //! ended to the peer, to the counters and, once, to the log.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -215,7 +216,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Says the last word and sees that it arrives: closing while the peer still sends would make its system throw the
-    /// word away with the connection, so what comes is read and dropped for a moment.
+    /// word away with the connection, so what comes is read and dropped for a moment. A peer that said goodbye may close
+    /// first: GStreamer takes anything else for an error.
     async fn farewell(mut self, end: &End) {
         if let Some(status) = end.status() {
             self.protocol.close(&status);
@@ -224,20 +226,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if speechless || self.flush().await.is_err() {
             return;
         }
-        let linger = async {
-            self.io.shutdown().await?;
-            let mut waste = vec![0; 16 * 1024];
-            let mut left = LINGER_BYTES;
-            while left > 0 {
-                match self.io.read(&mut waste).await? {
-                    0 => break,
-                    read => left = left.saturating_sub(read),
-                }
-            }
-            std::io::Result::Ok(())
-        };
         // Whether the peer was there to hear it changes nothing.
-        let _ = timeout(LINGER, linger).await;
+        let _ = timeout(LINGER, self.linger(matches!(end, End::Goodbye))).await;
+    }
+
+    async fn linger(&mut self, peer_closes: bool) -> io::Result<()> {
+        if !peer_closes {
+            self.io.shutdown().await?;
+        }
+        let mut waste = vec![0; 16 * 1024];
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            match self.io.read(&mut waste).await? {
+                0 => break,
+                read => left = left.saturating_sub(read),
+            }
+        }
+        Ok(())
     }
 
     fn report(&mut self, end: &End) {

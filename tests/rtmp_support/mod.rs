@@ -21,20 +21,20 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes on a slow machine.
-pub const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-pub struct Server {
-    pub address: SocketAddr,
-    pub hub: Hub,
-    pub stop: CancellationToken,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) hub: Hub,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Server {
-    pub async fn start(settings: Settings, access: Access, takeover: Takeover) -> Server {
+    pub(crate) async fn start(settings: Settings, access: Access, takeover: Takeover) -> Server {
         Server::start_with(settings, access, takeover, None).await
     }
 
-    pub async fn start_with(
+    pub(crate) async fn start_with(
         settings: Settings,
         access: Access,
         takeover: Takeover,
@@ -52,12 +52,12 @@ impl Server {
         Server { address, hub, stop }
     }
 
-    pub async fn open() -> Server {
+    pub(crate) async fn open() -> Server {
         Server::start(Settings::default(), Access::default(), Takeover::Newest).await
     }
 
     /// Follows the frames of a stream that publishes already.
-    pub fn frames(&self, name: &str) -> Cursor<Frame> {
+    pub(crate) fn frames(&self, name: &str) -> Cursor<Frame> {
         self.hub.stream(name).unwrap().frames().cursor(hub::From::Oldest)
     }
 }
@@ -83,23 +83,23 @@ fn hub_settings(takeover: Takeover) -> hub::Settings {
 }
 
 /// What the server said against it: code and description.
-pub type Refusal = (String, String);
+pub(crate) type Refusal = (String, String);
 
 /// A well-behaved publisher.
-pub struct Publisher<S> {
+pub(crate) struct Publisher<S> {
     io: S,
     input: BytesMut,
-    pub client: Client,
+    pub(crate) client: Client,
 }
 
 impl Publisher<TcpStream> {
-    pub async fn connect(server: &Server, key: &str) -> Result<Publisher<TcpStream>, Refusal> {
+    pub(crate) async fn connect(server: &Server, key: &str) -> Result<Publisher<TcpStream>, Refusal> {
         let socket = TcpStream::connect(server.address).await.unwrap();
         Publisher::start(socket, "live", key, Style::DigestAt8).await
     }
 
     /// A publisher that has sent its headers and a first picture, which is in the log.
-    pub async fn live(server: &Server, name: &str) -> (Publisher<TcpStream>, Cursor<Frame>) {
+    pub(crate) async fn live(server: &Server, name: &str) -> (Publisher<TcpStream>, Cursor<Frame>) {
         let mut publisher = Publisher::connect(server, name).await.unwrap();
         publisher.begin().await;
         let mut frames = server.frames(name);
@@ -109,7 +109,7 @@ impl Publisher<TcpStream> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Publisher<S> {
-    pub async fn start(io: S, app: &str, key: &str, style: Style) -> Result<Publisher<S>, Refusal> {
+    pub(crate) async fn start(io: S, app: &str, key: &str, style: Style) -> Result<Publisher<S>, Refusal> {
         let target = Target {
             app: app.into(),
             url: format!("rtmp://127.0.0.1/{app}"),
@@ -125,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Publisher<S> {
     }
 
     /// Waits for what the server says next.
-    pub async fn event(&mut self) -> Event {
+    pub(crate) async fn event(&mut self) -> Event {
         let wait = async {
             loop {
                 self.flush().await;
@@ -141,35 +141,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Publisher<S> {
         timeout(SOON, wait).await.expect("no word from the server")
     }
 
-    pub async fn flush(&mut self) {
+    pub(crate) async fn flush(&mut self) {
         self.io.write_all_buf(self.client.output()).await.unwrap();
         self.io.flush().await.unwrap();
     }
 
-    pub async fn begin(&mut self) {
+    pub(crate) async fn begin(&mut self) {
         self.client.video(0, avc_header());
         self.client.audio(0, aac_header());
         self.client.video(0, idr(500));
         self.flush().await;
     }
 
-    pub async fn picture(&mut self, timestamp: u32, length: usize) {
+    pub(crate) async fn picture(&mut self, timestamp: u32, length: usize) {
         self.client.video(timestamp, idr(length));
         self.flush().await;
     }
 
-    pub async fn sound(&mut self, timestamp: u32) {
+    pub(crate) async fn sound(&mut self, timestamp: u32) {
         self.client.audio(timestamp, Bytes::from_static(&[0xaf, 1, 0x21, 0x10, 0x04]));
         self.flush().await;
     }
 }
 
-pub async fn next_frame(frames: &mut Cursor<Frame>) -> Frame {
-    timeout(SOON, frames.next()).await.expect("no frame").unwrap().expect("the stream is over")
+pub(crate) async fn next_frame(frames: &mut Cursor<Frame>) -> Frame {
+    loop {
+        match timeout(SOON, frames.next()).await.expect("no frame") {
+            Ok(frame) => return frame.expect("the stream is over"),
+            // Every picture here is a key frame, and the log keeps few of those.
+            Err(_) => frames.skip_to_newest_start(),
+        };
+    }
 }
 
 /// Waits until the stream has a picture of this many payload bytes.
-pub async fn picture_of(frames: &mut Cursor<Frame>, length: usize) -> Frame {
+pub(crate) async fn picture_of(frames: &mut Cursor<Frame>, length: usize) -> Frame {
     for _ in 0..1000 {
         let frame = next_frame(frames).await;
         if frame.payload.len() == length {
@@ -180,25 +186,25 @@ pub async fn picture_of(frames: &mut Cursor<Frame>, length: usize) -> Frame {
 }
 
 /// The publisher still publishes: another picture of it arrives.
-pub async fn assert_goes_on(publisher: &mut Publisher<TcpStream>, frames: &mut Cursor<Frame>, timestamp: u32) {
+pub(crate) async fn assert_goes_on(publisher: &mut Publisher<TcpStream>, frames: &mut Cursor<Frame>, timestamp: u32) {
     let length = 1000 + timestamp as usize;
     publisher.picture(timestamp, length).await;
     picture_of(frames, length + 4).await;
 }
 
 /// A peer that sends what it likes.
-pub struct Raw {
-    pub io: TcpStream,
+pub(crate) struct Raw {
+    pub(crate) io: TcpStream,
     writer: Writer,
 }
 
 impl Raw {
-    pub async fn connect(server: &Server) -> Raw {
+    pub(crate) async fn connect(server: &Server) -> Raw {
         Raw { io: TcpStream::connect(server.address).await.unwrap(), writer: Writer::default() }
     }
 
     /// Behind a plain handshake.
-    pub async fn shaken(server: &Server) -> Raw {
+    pub(crate) async fn shaken(server: &Server) -> Raw {
         let mut raw = Raw::connect(server).await;
         let mut hello = vec![0; 1 + 2 * 1536];
         hello[0] = 3;
@@ -209,7 +215,7 @@ impl Raw {
     }
 
     /// Behind `connect` and `createStream`.
-    pub async fn connected(server: &Server) -> Raw {
+    pub(crate) async fn connected(server: &Server) -> Raw {
         let mut raw = Raw::shaken(server).await;
         let offer = Value::Object(vec![("app".into(), Value::text("live"))]);
         raw.call("connect", &[offer]).await;
@@ -218,30 +224,30 @@ impl Raw {
     }
 
     /// Publishing `key`.
-    pub async fn publishing(server: &Server, key: &str) -> Raw {
+    pub(crate) async fn publishing(server: &Server, key: &str) -> Raw {
         let mut raw = Raw::connected(server).await;
         raw.call("publish", &[Value::Null, Value::text(key), Value::text("live")]).await;
         raw
     }
 
     /// Sends as much as the server takes: it may have closed.
-    pub async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         let _ = self.io.write_all(bytes).await;
     }
 
-    pub async fn message(&mut self, kind: MessageType, timestamp: u32, payload: impl Into<Bytes>) {
+    pub(crate) async fn message(&mut self, kind: MessageType, timestamp: u32, payload: impl Into<Bytes>) {
         let mut out = BytesMut::new();
         self.writer.write(5, &Message { timestamp, kind, stream: 1, payload: payload.into() }, &mut out);
         self.send(&out).await;
     }
 
-    pub async fn call(&mut self, name: &str, arguments: &[Value]) {
+    pub(crate) async fn call(&mut self, name: &str, arguments: &[Value]) {
         let body = amf0::encode(&[&[Value::text(name), Value::Number(1.0)], arguments].concat());
         self.message(MessageType::Command, 0, body).await;
     }
 
     /// Everything the server says until it closes, as messages.
-    pub async fn until_closed(mut self) -> Vec<Message> {
+    pub(crate) async fn until_closed(mut self) -> Vec<Message> {
         let mut heard = BytesMut::new();
         let listen = async { while self.io.read_buf(&mut heard).await.is_ok_and(|read| read > 0) {} };
         timeout(SOON, listen).await.expect("the server does not close");
@@ -250,7 +256,7 @@ impl Raw {
     }
 
     /// The code and description of the last status before the server closes.
-    pub async fn refusal(self) -> Refusal {
+    pub(crate) async fn refusal(self) -> Refusal {
         let heard = self.until_closed().await;
         let last = heard.into_iter().rfind(|m| m.kind == MessageType::Command).expect("no word before the end");
         let info = amf0::decode(&last.payload).unwrap().pop().unwrap();
@@ -259,18 +265,18 @@ impl Raw {
     }
 }
 
-pub fn avc_header() -> Bytes {
+pub(crate) fn avc_header() -> Bytes {
     let record = "0164001fffe1001a6764001facd9405005bb0110000003001000000303c0f183196001000668ebe3cb22c0fdf8f800";
     let record = (0..record.len()).step_by(2).map(|i| u8::from_str_radix(&record[i..i + 2], 16).unwrap());
     [0x17, 0, 0, 0, 0].into_iter().chain(record).collect()
 }
 
-pub fn aac_header() -> Bytes {
+pub(crate) fn aac_header() -> Bytes {
     Bytes::from_static(&[0xaf, 0, 0x11, 0x90])
 }
 
 /// A tag with one IDR of this many bytes; its payload has four more.
-pub fn idr(length: usize) -> Bytes {
+pub(crate) fn idr(length: usize) -> Bytes {
     let mut body = vec![0x17, 1, 0, 0, 0];
     body.extend_from_slice(&(length as u32).to_be_bytes());
     body.push(0x65);
