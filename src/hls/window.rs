@@ -119,17 +119,17 @@ impl Window {
         find(&self.listed, msn).or_else(|| find(&self.retired, msn))
     }
 
-    /// The next part to come, as EXT-X-PRELOAD-HINT names it. Where the last two segments that ran their course were
-    /// equally long, an open one of that length is taken to be over: a regular source ends it there.
+    /// The next part to come, as EXT-X-PRELOAD-HINT names it. Where the last segments that ran their course were all of
+    /// one length, an open one of that length is taken to be over: a regular source ends it there.
     pub(super) fn hint(&self) -> Position {
         let Some(last) = self.listed.back() else { return (0, 0) };
-        let mut before = self.whole_durations();
-        let regular = match (before.next(), before.next()) {
-            (Some(one), Some(two)) if (one - two).abs() <= SAME => Some(one),
-            _ => None,
-        };
-        let as_long = !last.parts.is_empty() && regular.is_some_and(|regular| last.duration + SAME >= regular);
-        if last.closed || as_long { (last.msn + 1, 0) } else { (last.msn, last.parts.len() as u64) }
+        let alike = |duration: Time| (duration - last.duration).abs() <= SAME;
+        let regular = self.whole_durations().take(REGULAR).filter(|duration| alike(*duration)).count() == REGULAR;
+        if last.closed || (regular && !last.parts.is_empty()) {
+            (last.msn + 1, 0)
+        } else {
+            (last.msn, last.parts.len() as u64)
+        }
     }
 
     /// Durations of the closed segments that no break cut short, newest first.
@@ -202,8 +202,10 @@ impl Window {
     }
 }
 
-/// Segments this much apart in length are taken as equally long.
-const SAME: Time = Time::from_millis(20);
+/// Segments this much apart in length are taken as equally long: timestamps in whole milliseconds move both ends by one.
+const SAME: Time = Time::from_millis(3);
+/// So many segments of one length make a source regular.
+const REGULAR: usize = 3;
 
 fn find(segments: &VecDeque<Segment>, msn: u64) -> Option<&Segment> {
     let first = segments.front()?.msn;
