@@ -213,8 +213,7 @@ test('plays by the HLS of the browser where media source extensions are missing'
     for (const name of ['MediaSource', 'ManagedMediaSource', 'WebKitMediaSource', 'SourceBuffer']) delete window[name];
   });
   await viewer.page.goto(`${server.http}/watch/native`);
-  await viewer.until('playing');
-  assert.match((await viewer.snapshot()).protocol, /built into the browser/);
+  await viewer.when((seen) => seen.state === 'playing' && /built into the browser/.test(seen.protocol), 'it plays natively');
   await viewer.moves();
   await viewer.close();
 });
