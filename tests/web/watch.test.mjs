@@ -218,6 +218,25 @@ test('plays by the HLS of the browser where media source extensions are missing'
   await viewer.close();
 });
 
+test('says so when the browser has no decoder, and does not flicker', async (t) => {
+  const publisher = onAir('codec');
+  t.after(() => publisher.kill());
+  const viewer = await open(browser, 'about:blank');
+  const { page } = viewer;
+  // A codec of nobody's, in place of the true one.
+  await page.route('**/live/codec/index.m3u8', async (route) => {
+    const response = await route.fetch();
+    const text = await response.text();
+    await route.fulfill({ response, body: text.replace(/avc1\.[0-9a-fA-F]+/g, 'zzzz.1.2.3') });
+  });
+  await page.goto(`${server.http}/watch/codec`);
+  await viewer.until('unplayable');
+  await viewer.shows('.poster', /cannot play the stream/);
+  await page.waitForResponse((response) => /\.m3u8$/.test(response.url()));
+  assert.equal((await viewer.snapshot()).state, 'unplayable');
+  await viewer.close();
+});
+
 test('a screen reader finds names, roles and a voice', async (t) => {
   const viewer = await playing(t, 'voice');
   const { page } = viewer;

@@ -343,10 +343,13 @@ export class Session {
     this.reachable = answer.kind !== 'unreachable';
     this.soon = answer.kind === 'soon';
     this.replayable = answer.kind === 'over';
-    if (answer.kind === 'live') {
+    // What cannot be decoded is not tried again before another show takes its place.
+    const hopeless = this.phase === 'unplayable' && answer.kind === 'live';
+    if (answer.kind === 'live' && !hopeless) {
       this.engage();
       return;
     }
+    if (this.phase === 'unplayable' && (answer.kind === 'off' || answer.kind === 'over')) this.phase = 'waiting';
     if (answer.kind === 'over' && this.phase === 'waiting') this.phase = 'ended';
     const own = this.waits.next();
     const asked = answer.kind === 'soon' && answer.retryAfter !== null ? answer.retryAfter * 1000 : 0;
