@@ -16,6 +16,8 @@ use super::{capabilities, handshake};
 pub struct Protocol {
     state: State,
     reader: Reader,
+    /// The reader's, once the publisher is let in.
+    limits: Limits,
     writer: Writer,
     out: BytesMut,
     app: &'static str,
@@ -106,7 +108,8 @@ impl Protocol {
     pub fn new(app: &'static str, limits: Limits, seed: u64) -> Protocol {
         Protocol {
             state: State::Handshake(handshake::Server::new(seed)),
-            reader: Reader::new(limits),
+            reader: Reader::new(Limits { unfinished: limits.unfinished.min(MAX_EARLY), ..limits }),
+            limits,
             writer: Writer::default(),
             out: BytesMut::new(),
             app,
@@ -176,6 +179,7 @@ impl Protocol {
             let status = Status::new("NetStream.Publish.Start", "publishing");
             self.send(&command::on_status(stream, "status", &status));
             self.state = State::Publishing { stream };
+            self.reader.set_limits(self.limits);
         }
     }
 
@@ -394,6 +398,9 @@ pub const CHUNK_SIZE: u32 = chunk::WHOLE_CHUNK as u32;
 
 /// Bytes of a command or of metadata. Those of real encoders have less than 2 KB.
 pub const MAX_COMMAND: usize = 64 * 1024;
+
+/// Bytes of unfinished messages of a peer that nobody let in: two of the longest commands.
+const MAX_EARLY: usize = 2 * MAX_COMMAND;
 
 /// Bytes of answers that one read may cause. One read block of the dullest request makes less.
 const MAX_OUTPUT: usize = 1 << 20;

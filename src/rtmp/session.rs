@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,6 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// While the peer publishes.
     async fn publish(&mut self) -> End {
         let shared = self.shared.clone();
+        let mut stopped = pin!(shared.stop.cancelled());
         loop {
             // The read comes first: where it is ready, the other futures are not even polled. They are heard all the
             // same, because a read is not always ready, and because pushing to an ended publisher is an error.
@@ -122,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 biased;
                 read = self.intake.read(&mut self.io, self.protocol.wanted()) => read,
                 ended = ended(&mut self.publisher) => return ended.into(),
-                () = shared.stop.cancelled() => return End::Stopped,
+                () = &mut stopped => return End::Stopped,
             };
             let done = match read {
                 Ok(read) => self.digest(read),

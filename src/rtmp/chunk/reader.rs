@@ -38,6 +38,11 @@ impl Reader {
         }
     }
 
+    /// Other bounds from now on; what is held already stays.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// The next whole message, or None when `input` has no further one yet.
     pub fn next(&mut self, input: &mut BytesMut) -> Result<Option<Message>, Error> {
         loop {
@@ -78,7 +83,9 @@ impl Reader {
         let Some(header) = Header::parse(input) else { return Ok(Step::Blocked) };
         let index = self.stream_of(header)?;
         let stream = &self.streams[index];
-        let Some((next, header_size)) = stream.apply(header, input, self.repeats)? else { return Ok(Step::Blocked) };
+        let Some((next, header_size)) = stream.apply(header, input, (self.chunk_size, self.repeats))? else {
+            return Ok(Step::Blocked);
+        };
         if header.fields == Fields::Same && next.extended.is_some() {
             self.repeats = Some(header_size > header.size);
         }
@@ -205,11 +212,17 @@ impl ChunkStream {
     }
 
     /// The message header that holds after `header`, and the size of the whole chunk header. None: bytes are missing.
-    fn apply(&self, header: Header, input: &[u8], repeats: Option<bool>) -> Result<Option<(Last, usize)>, Error> {
+    /// `sender`: its chunk size, and whether it repeats extended times.
+    fn apply(
+        &self,
+        header: Header,
+        input: &[u8],
+        sender: (usize, Option<bool>),
+    ) -> Result<Option<(Last, usize)>, Error> {
         let begins = self.partial.is_none();
         let Some(field) = header.fields.time() else {
             let next = if begins { self.last.repeated() } else { self.last };
-            let extended = self.repeated_extended(&next, &input[header.size..], repeats);
+            let extended = self.repeated_extended(&next, &input[header.size..], sender);
             return Ok(extended.map(|size| (next, header.size + size)));
         };
         if !begins {
@@ -225,16 +238,24 @@ impl ChunkStream {
     }
 
     /// How many bytes of extended timestamp stand behind a type 3 header. Senders disagree whether it is repeated
-    /// there, so it counts as repeated exactly if its value is the expected one. None: that cannot be told yet. Too few
-    /// bytes to tell are the whole rest of a message with a sender that is known not to repeat it.
-    fn repeated_extended(&self, next: &Last, behind: &[u8], repeats: Option<bool>) -> Option<usize> {
+    /// there, so it counts as repeated exactly if its value is the expected one. None: that cannot be told yet. A chunk
+    /// too short to be compared, which may be the last that comes for long, goes by what the sender did before.
+    fn repeated_extended(
+        &self,
+        next: &Last,
+        behind: &[u8],
+        (chunk_size, repeats): (usize, Option<bool>),
+    ) -> Option<usize> {
         let Some(extended) = self.last.extended else { return Some(0) };
+        if repeats == Some(false) && chunk_size.min(next.length - self.received()) < 4 {
+            return Some(0);
+        }
         let seen = &behind[..behind.len().min(4)];
         let fits = |value: u32| value.to_be_bytes().starts_with(seen);
         match fits(extended) || fits(next.timestamp) {
             false => Some(0),
             true if seen.len() == 4 => Some(4),
-            true => (repeats == Some(false)).then_some(0),
+            true => None,
         }
     }
 }

@@ -334,3 +334,14 @@ fn requests_are_bounded() {
     (0..100_000).for_each(|_| talk.writer.write(3, &command::call(0, "x", 1.0, &[]), &mut flood));
     assert_eq!(talk.server.next(&mut flood).unwrap_err(), Error::Flood);
 }
+
+#[test]
+fn little_is_held_for_a_peer_that_nobody_let_in() {
+    let mut talk = Talk::connected();
+    talk.send(&Message::control(MessageType::SetChunkSize, 100_000)).unwrap();
+    talk.writer.set_chunk_size(100_000, &mut BytesMut::new());
+    let early = Message { timestamp: 0, kind: MessageType::Video, stream: 1, payload: vec![0; 300_000].into() };
+    assert_eq!(talk.send(&early).unwrap_err(), Error::Chunk(chunk::Error::TooMuchUnfinished(2 * MAX_COMMAND)));
+    let mut talk = Talk::publishing();
+    assert!(matches!(talk.send(&early), Ok(Some(Event::Video(..)))));
+}
