@@ -42,7 +42,7 @@ pub enum Error {
     Twice,
 }
 
-/// Keeps lines flowing. When it is dropped, what was logged before is still written, for [`LAST_LINES`] at most.
+/// Keeps lines flowing. When it is dropped, what was logged before is still written, for a bounded time.
 #[derive(Debug)]
 pub struct Logging {
     queue: SyncSender<Message>,

@@ -225,7 +225,7 @@ impl Signals {
 }
 
 /// How often what is only read on demand is brought up to date for `/metrics`.
-const OBSERVE: Duration = Duration::from_secs(5);
+const OBSERVE: Duration = Duration::from_secs(1);
 
 async fn observe(hub: Hub) {
     let mut tick = tokio::time::interval(OBSERVE);

@@ -28,7 +28,7 @@ try {
     bundle: true,
     platform: 'node',
     format: 'esm',
-    target: 'node20',
+    target: 'node18',
     logLevel: 'warning',
   });
   const built = tests.map((file) => join(out, file.replace(/\.ts$/, '.mjs')));

@@ -18,6 +18,9 @@ COUNTERPARTS = {
     "RTMP in, LL-HLS packaged: memory per stream": "RTMP in, HLS packaged: memory per stream",
 }
 
+# Small differences of small numbers, which have no meaningful ratio.
+UNCOMPARED = {"growth", "cycles that failed"}
+
 
 def read(path: str) -> dict:
     found = collections.defaultdict(lambda: {"unit": "", "values": []})
@@ -35,7 +38,7 @@ def rows(found: dict) -> list:
         row = {"section": section, "metric": metric, "server": server, "unit": entry["unit"]}
         row |= {"median": statistics.median(entry["values"]), "values": entry["values"]}
         other = found.get((section, COUNTERPARTS.get(metric, metric), "nginx"))
-        if server == "headwater" and other and (base := statistics.median(other["values"])):
+        if server == "headwater" and other and metric not in UNCOMPARED and (base := statistics.median(other["values"])):
             row["ratio_to_nginx"] = row["median"] / base
         result.append(row)
     return result
@@ -49,7 +52,7 @@ def main() -> None:
     table = rows(read(sys.argv[1]))
     report = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": {"system": platform.platform(), "cores": len(os.sched_getaffinity(0))},
+        "machine": {"system": platform.platform(), "cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()},
         "results": table,
     }
     pathlib.Path(sys.argv[2]).write_text(json.dumps(report, indent=2) + "\n")

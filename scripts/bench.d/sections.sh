@@ -78,10 +78,11 @@ bench_viewers() {
 watch_stream() {
   local name="$viewers viewers, $1" ramp=$2 seconds=$3 before rss_before peak cpu_before viewing_cpu
   shift 3
-  start_headwater
-  publish $((seconds + 15)) 1
+  start_headwater --hls-window 6s
+  publish $((seconds + 20)) 1
   wait_on_air load-0
-  sleep 4
+  # Until the window is full: what it takes is the stream, not the viewers.
+  sleep 8
   rss_before=$(rss "$hw")
   start view "$load" view --json --url "$page/live/load-0/index.m3u8" --viewers "$viewers" --seconds "$seconds" \
     --ramp "$ramp" "$@"
@@ -105,8 +106,8 @@ watch_stream() {
     record viewers "$name: join $key" headwater "$(field "$work/view.log" join_ms "$key")" ms
     record viewers "$name: part after first viewer $key" headwater \
       "$(field "$work/view.log" part_after_first_viewer_ms "$key")" ms
-    record viewers "$name: part after capture $key" headwater \
-      "$(field "$work/view.log" part_after_capture_ms "$key")" ms
+    record viewers "$name: oldest frame age $key" headwater \
+      "$(field "$work/view.log" oldest_frame_age_ms "$key")" ms
   done
   record viewers "$name: delivered" headwater "$(field "$work/view.log" megabits_per_second)" Mbit/s
   stop_all
@@ -117,30 +118,33 @@ watch_stream() {
 bench_publishers() {
   local round
   for round in $(seq "$rounds"); do
-    start_headwater --hls-window 12s
+    start_headwater --hls-window 6s
     ingest 'RTMP in, LL-HLS packaged' headwater "$hw" "rtmp://127.0.0.1:$hw_rtmp/live"
     stop_all
     start_nginx
     ingest 'RTMP in, HLS packaged' nginx "$ng" "rtmp://127.0.0.1:$ng_rtmp/hls"
-    rm -rf "$work/hls"
     ingest 'RTMP in, nothing else' nginx "$ng" "rtmp://127.0.0.1:$ng_rtmp/plain"
     stop_all
+    rm -rf "$work/hls"
   done
 }
 
 # ingest METRIC SERVER PID URL
 ingest() {
-  local ramp=3 before after pid=$3
+  # Until both windows are full: from then on memory is reused, as it is on the long run.
+  local ramp=3 fill=7 before after pid=$3
   start ingest "$load" publish --json --url "$4" --name 'load-%d' --streams "$publishers" --file "$clip" \
-    --ramp "$ramp" --seconds $((ramp + each + 3))
+    --ramp "$ramp" --seconds $((ramp + fill + each + 3))
   local publishing=$started_pid
-  sleep $((ramp + 1))
+  sleep $((ramp + fill))
   before=$(cpu "$pid")
   sleep "$each"
   after=$(cpu "$pid")
   record publishers "$1: CPU per stream" "$2" "$(calculate "($after - $before) / $each / $publishers * 100")" '% of a core'
   record publishers "$1: memory per stream" "$2" "$(calculate "$(rss "$pid") / $publishers / 1024")" MiB
   wait "$publishing" || fail "publishing failed: $(cat "$work/ingest.log")"
+  # Far behind means that the machine could not keep up, and that the figures above are too small.
+  record publishers "$1: messages behind p99" "$2" "$(field "$work/ingest.log" behind_ms p99)" ms
   [ "$(field "$work/ingest.log" alive_at_end)" = "$publishers" ] ||
     say "   only $(field "$work/ingest.log" alive_at_end) of $publishers streams lasted: $(field "$work/ingest.log" failures)"
 }
@@ -149,7 +153,7 @@ ingest() {
 
 bench_latency() {
   local round key
-  start_headwater
+  start_headwater --hls-window 6s
   for round in $(seq "$rounds"); do
     for flag in '' --no-hints; do
       # shellcheck disable=SC2086 # an empty flag is none

@@ -27,6 +27,14 @@ stop_all() {
   started=()
 }
 
+# free_ports COUNT: that many ports that nothing listens on.
+free_ports() {
+  python3 -c 'import socket, sys
+held = [socket.socket() for _ in range(int(sys.argv[1]))]
+for one in held: one.bind(("127.0.0.1", 0))
+print(*(one.getsockname()[1] for one in held))' "$1"
+}
+
 # wait_port PORT NAME: until something listens there, ten seconds at most.
 wait_port() {
   local tries=0

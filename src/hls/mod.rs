@@ -132,7 +132,11 @@ impl Hls {
                 () = stop.cancelled() => return,
                 Some(_) = streams.join_next() => {}
                 event = events.next() => match event {
-                    Ok(Some(Event::Started(stream))) => { streams.spawn(self.clone().package(stream)); }
+                    Ok(Some(Event::Started(stream))) => {
+                        if let Some(stream) = stream.upgrade() {
+                            streams.spawn(self.clone().package(stream));
+                        }
+                    }
                     Ok(Some(Event::Ended(_))) => {}
                     Ok(None) => return,
                     Err(lagged) => {
@@ -186,8 +190,11 @@ impl Hls {
             let cursor = stream.frames().cursor(from);
             let over = presentation.run(&stream, cursor, &self.shared.settings, self.shared.hub.budget()).await;
             if over == Over::Ended {
+                let name = stream.name().clone();
+                // What viewers may still ask for is in the presentation; the frames are no longer needed.
+                drop(stream);
                 tokio::time::sleep(self.shared.settings.linger).await;
-                self.forget(stream.name().as_str(), &presentation);
+                self.forget(name.as_str(), &presentation);
                 return;
             }
             // Its players find the end and then the new epoch.

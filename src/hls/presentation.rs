@@ -1,6 +1,6 @@
 //! One epoch of a stream as viewers see it: the renditions, and the task that fills them from the frame log.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metrics::Counter;
@@ -33,6 +33,7 @@ pub(super) enum Over {
 #[derive(Debug)]
 struct Renditions {
     plan: Plan,
+    started: OnceLock<()>,
     video: Option<Rendition>,
     audio: Option<Rendition>,
     written: Mutex<Option<[Rendered; 2]>>,
@@ -97,9 +98,7 @@ impl Presentation {
     /// See [`super::Hls::multivariant`].
     pub(super) async fn multivariant(&self, plain: bool, patience: Duration) -> Result<Rendered, Refusal> {
         let renditions = self.opened(patience).await?;
-        for rendition in renditions.all() {
-            rendition.ready(patience).await?;
-        }
+        renditions.ready(patience).await?;
         let [full, plainly] = renditions.multivariant();
         Ok(if plain { plainly } else { full })
     }
@@ -108,7 +107,7 @@ impl Presentation {
     pub(super) async fn playlist(&self, name: &str, reload: Reload, patience: Duration) -> Result<Rendered, Refusal> {
         let renditions = self.opened(patience).await?;
         let rendition = renditions.by_name(name)?;
-        rendition.ready(patience).await?;
+        renditions.ready(patience).await?;
         rendition.playlist(reload).await
     }
 
@@ -177,6 +176,7 @@ impl Renditions {
         let counter = |kind| metrics::counter!("headwater_hls_parts_total", "rendition" => kind);
         Renditions {
             plan,
+            started: OnceLock::new(),
             video: plan.video.then(|| open(VIDEO)),
             audio: plan.audio.then(|| open(AUDIO)),
             written: Mutex::default(),
@@ -238,6 +238,17 @@ impl Renditions {
 
     fn written(&self) -> MutexGuard<'_, Option<[Rendered; 2]>> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until every rendition has a playlist: each of them reports the others.
+    async fn ready(&self, patience: Duration) -> Result<(), Refusal> {
+        if self.started.get().is_none() {
+            for rendition in self.all() {
+                rendition.ready(patience).await?;
+            }
+            self.started.get_or_init(|| ());
+        }
+        Ok(())
     }
 
     fn all(&self) -> impl Iterator<Item = &Rendition> {

@@ -45,17 +45,19 @@ pub(super) struct Rendition {
 #[derive(Debug)]
 struct State {
     window: Window,
-    pages: Option<Pages>,
+    pages: Pages,
     waiters: Waiters,
     memory: Share,
 }
 
-/// The playlists as they are now.
-#[derive(Clone, Debug)]
+/// The playlists as they are now: each rendered when first asked for after a change, once for all viewers. Of a stream
+/// that nobody watches, nothing is rendered.
+#[derive(Debug, Default)]
 struct Pages {
-    full: Rendered,
-    delta: Option<Rendered>,
-    plain: Rendered,
+    full: Option<Rendered>,
+    /// The inner None: a delta update would skip nothing.
+    delta: Option<Option<Rendered>>,
+    plain: Option<Rendered>,
 }
 
 /// Who waits, by what for. Key: segment, and the part in it, or [`WHOLE`].
@@ -78,7 +80,7 @@ impl Rendition {
     pub(super) fn new(name: &'static str, shared: Arc<Shared>, memory: Share) -> Rendition {
         let window = Window::new(shared.plan, shared.window);
         let path = format!("{}/{name}", shared.epoch);
-        let state = State { window, pages: None, waiters: Waiters::default(), memory };
+        let state = State { window, pages: Pages::default(), waiters: Waiters::default(), memory };
         Rendition { name, path, shared, state: Mutex::new(state) }
     }
 
@@ -87,7 +89,7 @@ impl Rendition {
         self.name
     }
 
-    /// Takes what the segmenter made in one go, renders once, and wakes who waited for it.
+    /// Takes what the segmenter made in one go, and wakes who waited for it.
     pub(super) fn append(&self, outputs: impl Iterator<Item = Output>) {
         let mut state = self.lock();
         let mut closed = false;
@@ -101,7 +103,8 @@ impl Rendition {
                 state.memory.shrink(change.unsigned_abs());
             }
         }
-        self.render(&mut state, closed);
+        state.pages.forget(closed);
+        self.report(state.window.position());
         let woken = state.take_ready();
         drop(state);
         wake(woken);
@@ -111,7 +114,7 @@ impl Rendition {
     pub(super) fn end(&self) {
         let mut state = self.lock();
         state.window.ended = true;
-        self.render(&mut state, true);
+        state.pages.forget(true);
         let woken = state.waiters.take_all();
         drop(state);
         wake(woken);
@@ -134,13 +137,13 @@ impl Rendition {
     pub(super) async fn ready(&self, patience: Duration) -> Result<(), Refusal> {
         let waiter = {
             let mut state = self.lock();
-            if state.pages.is_some() {
+            if state.window.last_closed().is_some() {
                 return Ok(());
             }
             state.waiters.add((0, WHOLE))?
         };
         match tokio::time::timeout(patience, waiter).await {
-            Ok(_) if self.lock().pages.is_some() => Ok(()),
+            Ok(_) if self.lock().window.last_closed().is_some() => Ok(()),
             _ => Err(Refusal::NotYet { reason: STARTING, retry_after: Duration::from_secs(1) }),
         }
     }
@@ -170,14 +173,22 @@ impl Rendition {
     }
 
     fn page(&self, reload: Reload) -> Result<Rendered, Refusal> {
-        let state = self.lock();
-        let pages =
-            state.pages.as_ref().ok_or(Refusal::NotYet { reason: STARTING, retry_after: Duration::from_secs(1) })?;
-        Ok(match (reload.plain, reload.skip, &pages.delta) {
-            (true, ..) => pages.plain.clone(),
-            (false, true, Some(delta)) => delta.clone(),
-            (false, ..) => pages.full.clone(),
-        })
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.window.last_closed().is_none() {
+            return Err(Refusal::NotYet { reason: STARTING, retry_after: Duration::from_secs(1) });
+        }
+        let State { window, pages, .. } = state;
+        if reload.plain {
+            return Ok(pages.plain.get_or_insert_with(|| self.render(window, View::Plain)).clone());
+        }
+        if reload.skip {
+            let delta = pages.delta.get_or_insert_with(|| self.write(window, View::Delta));
+            if let Some(delta) = delta {
+                return Ok(delta.clone());
+            }
+        }
+        Ok(pages.full.get_or_insert_with(|| self.render(window, View::Full)).clone())
     }
 
     fn segment(&self, msn: u64) -> Result<Media, Refusal> {
@@ -225,37 +236,35 @@ impl Rendition {
         }
     }
 
-    fn render(&self, state: &mut State, closed: bool) {
-        let reports = self.reports(state.window.position());
-        if state.window.last_closed().is_none() {
-            return;
-        }
+    fn render(&self, window: &Window, view: View) -> Rendered {
+        self.write(window, view).unwrap_or_else(|| Rendered::new(String::new(), Duration::ZERO))
+    }
+
+    fn write(&self, window: &Window, view: View) -> Option<Rendered> {
+        let reports = self.reports();
         let frame = playlist::Frame {
             path: &self.path,
             began: self.shared.began,
             part_hold_back: self.shared.part_hold_back,
             reports: &reports,
         };
-        let max_age = self.shared.plan.part_target.duration();
-        let page = |view: View| playlist::media(&state.window, &frame, view).map(|text| Rendered::new(text, max_age));
-        let plain = match &state.pages {
-            Some(pages) if !closed => Some(pages.plain.clone()),
-            _ => page(View::Plain),
-        };
-        if let (Some(full), Some(plain)) = (page(View::Full), plain) {
-            state.pages = Some(Pages { full, delta: page(View::Delta), plain });
+        let text = playlist::media(window, &frame, view)?;
+        Some(Rendered::new(text, self.shared.plan.part_target.duration()))
+    }
+
+    /// Says how far this rendition is.
+    fn report(&self, own: Option<Position>) {
+        let Some(own) = own else { return };
+        let mut positions = self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        match positions.iter_mut().find(|(name, _)| *name == self.name) {
+            Some((_, position)) => *position = own,
+            None => positions.push((self.name, own)),
         }
     }
 
-    /// Says how far this rendition is, and asks how far the others are.
-    fn reports(&self, own: Option<Position>) -> Vec<(&'static str, Position)> {
-        let mut positions = self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = own {
-            match positions.iter_mut().find(|(name, _)| *name == self.name) {
-                Some((_, position)) => *position = own,
-                None => positions.push((self.name, own)),
-            }
-        }
+    /// How far the others are.
+    fn reports(&self) -> Vec<(&'static str, Position)> {
+        let positions = self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner);
         positions.iter().filter(|(name, _)| *name != self.name).copied().collect()
     }
 
@@ -270,7 +279,7 @@ impl State {
     /// Everyone whose part exists now. Who waits for a part that its segment turned out not to have waits for the first
     /// of the next segment (section 6.2.5.2).
     fn take_ready(&mut self) -> Vec<oneshot::Sender<()>> {
-        if self.pages.is_none() {
+        if self.window.last_closed().is_none() {
             return Vec::new();
         }
         let is_ready = |wanted: &Position| self.window.has(*wanted);
@@ -311,6 +320,17 @@ impl Window {
     fn part(&self, msn: u64, part: u64) -> Option<Media> {
         let part = self.segment(msn)?.parts.get(usize::try_from(part).ok()?)?;
         Some(Media::one(part.bytes.clone()))
+    }
+}
+
+impl Pages {
+    /// The window has changed; the plain view changes with whole segments alone.
+    fn forget(&mut self, closed: bool) {
+        self.full = None;
+        self.delta = None;
+        if closed {
+            self.plain = None;
+        }
     }
 }
 

@@ -250,14 +250,16 @@ async fn who_went_away_is_forgotten_when_places_are_short() {
 async fn the_hint_foresees_the_end_of_a_regular_segment_and_of_no_other() {
     let hint = |rendition: &Rendition| rendition.lock().window.hint();
     let regular = rendition();
-    segments(&regular, 0..2);
+    segments(&regular, 0..3);
     let parts = || [part("i0"), part("p1"), part("p2"), part("p3")].into_iter();
-    regular.append([begin(2, false)].into_iter().chain(parts().take(3)));
-    assert_eq!(hint(&regular), (2, 3));
+    regular.append([begin(3, false)].into_iter().chain(parts().take(3)));
+    assert_eq!(hint(&regular), (3, 3));
     regular.append(parts().skip(3));
-    assert_eq!(hint(&regular), (3, 0));
+    assert_eq!(hint(&regular), (4, 0));
+    regular.append([part("p4")].into_iter());
+    assert_eq!(hint(&regular), (3, 5), "this one is longer than those before it");
     regular.append([Output::Close].into_iter());
-    // A break cuts segment 3 short: nothing is to be learnt from its length.
-    regular.append([begin(3, false), part("i0"), Output::Close, begin(4, true), part("i0"), part("p1")].into_iter());
-    assert_eq!(hint(&regular), (4, 2));
+    // A break cuts segment 4 short: nothing is to be learnt from its length.
+    regular.append([begin(4, false), part("i0"), Output::Close, begin(5, true), part("i0"), part("p1")].into_iter());
+    assert_eq!(hint(&regular), (5, 2));
 }

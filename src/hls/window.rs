@@ -35,8 +35,12 @@ pub(super) struct Window {
     pub(super) inits: Vec<Init>,
     /// What the playlist lists; the last one may be open.
     pub(super) listed: VecDeque<Segment>,
-    /// What has left the playlist and is still served (RFC 8216bis section 6.2.2).
+    /// What has left the playlist and is still served (RFC 8216bis section 6.2.2), each until so much is produced.
     retired: VecDeque<Segment>,
+    until: VecDeque<Time>,
+    /// Duration of all parts so far, and of the longest playlist.
+    produced: Time,
+    longest: Time,
     pub(super) discontinuity_sequence: u64,
     pub(super) ended: bool,
     length: Time,
@@ -53,6 +57,9 @@ impl Window {
             inits: Vec::new(),
             listed: VecDeque::new(),
             retired: VecDeque::new(),
+            until: VecDeque::new(),
+            produced: Time::ZERO,
+            longest: Time::ZERO,
             discontinuity_sequence: 0,
             ended: false,
             length,
@@ -81,6 +88,7 @@ impl Window {
             }
             Output::Part(part) => {
                 let bytes = part.bytes.len();
+                self.produced += part.duration;
                 if let Some(segment) = self.listed.back_mut() {
                     segment.duration += part.duration;
                     segment.bytes += bytes;
@@ -111,17 +119,17 @@ impl Window {
         find(&self.listed, msn).or_else(|| find(&self.retired, msn))
     }
 
-    /// The next part to come, as EXT-X-PRELOAD-HINT names it. Where the last two segments that ran their course were
-    /// equally long, an open one of that length is taken to be over: a regular source ends it there.
+    /// The next part to come, as EXT-X-PRELOAD-HINT names it. Where the last segments that ran their course were all of
+    /// one length, an open one of that length is taken to be over: a regular source ends it there.
     pub(super) fn hint(&self) -> Position {
         let Some(last) = self.listed.back() else { return (0, 0) };
-        let mut before = self.whole_durations();
-        let regular = match (before.next(), before.next()) {
-            (Some(one), Some(two)) if (one - two).abs() <= SAME => Some(one),
-            _ => None,
-        };
-        let as_long = !last.parts.is_empty() && regular.is_some_and(|regular| last.duration + SAME >= regular);
-        if last.closed || as_long { (last.msn + 1, 0) } else { (last.msn, last.parts.len() as u64) }
+        let alike = |duration: Time| (duration - last.duration).abs() <= SAME;
+        let regular = self.whole_durations().take(REGULAR).filter(|duration| alike(*duration)).count() == REGULAR;
+        if last.closed || (regular && !last.parts.is_empty()) {
+            (last.msn + 1, 0)
+        } else {
+            (last.msn, last.parts.len() as u64)
+        }
     }
 
     /// Durations of the closed segments that no break cut short, newest first.
@@ -173,6 +181,7 @@ impl Window {
         let least = Time::from_ticks(3 * i64::from(self.plan.target_duration), 1);
         let length = if pressed { least } else { self.length.max(least) };
         let mut duration = self.duration();
+        self.longest = self.longest.max(duration + Time::from_ticks(i64::from(self.plan.target_duration), 1));
         while let Some(front) = self.listed.front()
             && front.closed
             && duration - front.duration >= length
@@ -180,23 +189,23 @@ impl Window {
             duration -= front.duration;
             if let Some(front) = self.listed.pop_front() {
                 self.discontinuity_sequence += u64::from(front.discontinuity);
+                self.until.push_back(self.produced + front.duration + self.longest);
                 self.retired.push_back(front);
             }
         }
         let mut freed = 0;
-        let Some(end) = self.listed.back().map(|last| last.start + last.duration) else { return 0 };
-        while let Some(front) = self.retired.front()
-            && (pressed || end - front.start > length.scaled(2, 1) + front.duration.scaled(2, 1))
-        {
-            freed += front.bytes;
-            self.retired.pop_front();
+        while self.until.front().is_some_and(|until| pressed || *until <= self.produced) {
+            self.until.pop_front();
+            freed += self.retired.pop_front().map_or(0, |segment| segment.bytes);
         }
         freed
     }
 }
 
-/// Segments this much apart in length are taken as equally long.
-const SAME: Time = Time::from_millis(20);
+/// Segments this much apart in length are taken as equally long: timestamps in whole milliseconds move both ends by one.
+const SAME: Time = Time::from_millis(3);
+/// So many segments of one length make a source regular.
+const REGULAR: usize = 3;
 
 fn find(segments: &VecDeque<Segment>, msn: u64) -> Option<&Segment> {
     let first = segments.front()?.msn;

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
-use hyper::http::uri::Authority;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Response};
 use serde_json::{Value, json};
 
+use super::asked::Asked;
 use super::body::Body;
 use super::connection::{Manner, Respond};
 use super::counters::{Counters, Places};
@@ -68,10 +67,10 @@ struct Operator {
 }
 
 impl Respond for Arc<Operator> {
-    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
-        let answer = admitted(request.method(), !request.body().is_end_stream()).and_then(|()| self.answer(&request));
+    async fn respond(self, asked: Asked) -> Response<Body> {
+        let answer = admitted(&asked).and_then(|()| self.answer(&asked));
         let mut response = answer.unwrap_or_else(|error| error.response());
-        if request.method() == Method::HEAD {
+        if asked.method == Method::HEAD {
             behead(&mut response);
         }
         response
@@ -79,13 +78,13 @@ impl Respond for Arc<Operator> {
 }
 
 impl Operator {
-    fn answer(&self, request: &Request<Incoming>) -> Result<Response<Body>, Error> {
+    fn answer(&self, asked: &Asked) -> Result<Response<Body>, Error> {
         // A web page elsewhere can give this machine a name of its own and read, in the operator's browser, what is meant
         // for this machine alone (DNS rebinding): so then only names that nobody else can give are answered.
-        if self.local && !names_this_machine(request) {
+        if self.local && !asked.host.as_deref().is_none_or(names_this_machine) {
             return Err(Error::Misdirected);
         }
-        match request.uri().path() {
+        match asked.path() {
             "/" => Ok(text("text/html; charset=utf-8", HOME)),
             "/healthz" => Ok(plain("ok\n")),
             "/readyz" => self.readiness.response(),
@@ -130,10 +129,8 @@ impl Operator {
     }
 }
 
-/// Whether the request asks for `localhost` or an address, with or without a port.
-fn names_this_machine(request: &Request<Incoming>) -> bool {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let Some(host) = request.uri().authority().map(Authority::as_str).or(host) else { return true };
+/// Whether a host is `localhost` or an address, with or without a port.
+fn names_this_machine(host: &str) -> bool {
     let without_port = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let bare = |host: &str| host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
     without_port.eq_ignore_ascii_case("localhost") || bare(without_port) || bare(host)

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use super::asked::Asked;
 use super::body::Body;
 use super::counters::Counters;
 use super::error::Error;
@@ -25,7 +26,7 @@ use super::watched::Watched;
 
 /// Answers requests.
 pub(super) trait Respond: Clone + Send + Sync + 'static {
-    fn respond(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+    fn respond(self, asked: Asked) -> impl Future<Output = Response<Body>> + Send;
 }
 
 /// Answers every request that there is no room: for connections beyond the limit.
@@ -33,7 +34,7 @@ pub(super) trait Respond: Clone + Send + Sync + 'static {
 pub(super) struct Full;
 
 impl Respond for Full {
-    async fn respond(&self, _request: Request<Incoming>) -> Response<Body> {
+    async fn respond(self, _asked: Asked) -> Response<Body> {
         Error::Busy.response()
     }
 }
@@ -49,11 +50,10 @@ pub(super) struct Manner {
 
 impl Manner {
     pub(super) fn new(settings: &Settings, tls: Option<TlsAcceptor>, counters: Arc<Counters>) -> Manner {
-        let header_bytes = settings.max_header_bytes.max(SMALLEST_BUFFER);
+        let header_bytes = settings.max_header_bytes;
         let mut http1 = http1::Builder::new();
-        // The pulse has the deadlines, without a timer per request. Buffers stay small: bodies are shared bytes that go
-        // out by writev and pass through none.
-        http1.header_read_timeout(None).max_buf_size(header_bytes).max_headers(MOST_HEADERS);
+        // The pulse has the deadlines, without a timer per request.
+        http1.header_read_timeout(None).max_header_size(header_bytes).max_buf_size(WRITE_BUFFER);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -87,7 +87,8 @@ impl Manner {
 
     async fn plain<R: Respond>(&self, mut io: Watched<TcpStream>, pulse: &Arc<Pulse>, respond: R) {
         match io.opens_http2().await {
-            Ok(true) => self.http2(io, pulse, respond).await,
+            // On the heap, as TLS is: a connection has the size of its largest branch, and most are plain HTTP/1.
+            Ok(true) => Box::pin(self.http2(io, pulse, respond)).await,
             Ok(false) => self.http1(io, pulse, respond).await,
             Err(_) => {}
         }
@@ -137,8 +138,11 @@ fn answer<R: Respond>(
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<R> {
     let in_flight = pulse.begin();
     let respond = respond.clone();
+    // At once, so that the request lets go of the buffer before it is held.
+    let asked = Asked::of(&request);
+    drop(request);
     async move {
-        let mut response = respond.respond(request).await;
+        let mut response = respond.respond(asked).await;
         response.body_mut().keep(in_flight);
         Ok(response)
     }
@@ -160,10 +164,9 @@ async fn finish<C: Future<Output = hyper::Result<()>>>(connection: C, pulse: &Pu
     }
 }
 
-/// hyper's lower bound for a connection's buffer, in bytes.
-const SMALLEST_BUFFER: usize = 8 * 1024;
-/// Request headers; browsers send some twenty.
-const MOST_HEADERS: usize = 64;
+/// Bytes of an answer that HTTP/1 gathers for one writev: a segment's chunks go out together. They are shared bytes, not
+/// copies, so this costs a connection no memory.
+const WRITE_BUFFER: usize = 1024 * 1024;
 /// Requests at a time on one HTTP/2 connection: a player has a handful, a cache in front has those of many viewers.
 const MOST_STREAMS: u32 = 256;
 /// Bytes of an answer that HTTP/2 takes in before the peer's window opens. They are shared ones, not copies.

@@ -1,31 +1,35 @@
 //! The answer that carries an init section, part or segment: immutable, whole or in one range, copied nowhere.
 
 use hyper::header::{self, HeaderValue};
-use hyper::{HeaderMap, Response, StatusCode};
+use hyper::{HeaderMap, Method, Response, StatusCode};
 
+use super::asked::Asked;
 use super::body::Body;
 use super::conditional;
 use super::error::Error;
-use super::range::{self, Asked};
+use super::range::{self, Extent};
 use crate::hls::Media;
 
-/// Answers with media that stands at `path`. `ranged`: whether a Range header counts (RFC 9110 defines it for GET alone).
-pub(super) fn response(media: Media, path: &str, request: &HeaderMap, ranged: bool) -> Result<Response<Body>, Error> {
-    let tag = tag(path, media.length);
-    if conditional::known(request, &tag) {
+/// Answers with media that stands at the path that was asked for.
+pub(super) fn response(media: Media, asked: &Asked) -> Result<Response<Body>, Error> {
+    let tag = tag(asked.path(), media.length);
+    if conditional::known(asked, &tag) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         describe(response.headers_mut(), tag);
         return Ok(response);
     }
-    let asked = match request.get(header::RANGE).and_then(|value| value.to_str().ok()) {
-        Some(text) if ranged && conditional::range_counts(request, &tag) => range::read(text, media.length),
-        _ => Asked::Whole,
+    let extent = match asked.range.as_deref() {
+        // RFC 9110 section 14.2 defines ranges for GET alone.
+        Some(text) if asked.method == Method::GET && conditional::range_counts(asked, &tag) => {
+            range::read(text, media.length)
+        }
+        _ => Extent::Whole,
     };
-    let (status, range) = match asked {
-        Asked::Whole => (StatusCode::OK, 0..media.length),
-        Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
-        Asked::Unsatisfiable => return Err(Error::Unsatisfiable { length: media.length }),
+    let (status, range) = match extent {
+        Extent::Whole => (StatusCode::OK, 0..media.length),
+        Extent::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+        Extent::Unsatisfiable => return Err(Error::Unsatisfiable { length: media.length }),
     };
     let span = (status == StatusCode::PARTIAL_CONTENT)
         .then(|| format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), media.length));
@@ -72,29 +76,31 @@ mod tests {
 
     const PATH: &str = "/live/show/1/video/7.m4s";
 
-    fn ask(pairs: &[(HeaderName, &str)], ranged: bool) -> Result<Response<Body>, Error> {
+    fn ask(headers: &[(HeaderName, &str)]) -> Result<Response<Body>, Error> {
         let chunks = [Bytes::from_static(b"abc"), Bytes::from_static(b"defg")];
-        let headers = pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
-        response(Media { chunks: chunks.into(), length: 7 }, PATH, &headers, ranged)
+        response(Media { chunks: chunks.into(), length: 7 }, &Asked::with(headers))
     }
 
     #[test]
     fn whole_or_in_part() {
-        let whole = ask(&[], true).unwrap();
+        let whole = ask(&[]).unwrap();
         assert_eq!((whole.status(), whole.body().left()), (StatusCode::OK, 7));
-        let part = ask(&[(RANGE, "bytes=2-4")], true).unwrap();
+        let part = ask(&[(RANGE, "bytes=2-4")]).unwrap();
         assert_eq!((part.status(), part.body().left()), (StatusCode::PARTIAL_CONTENT, 3));
         assert_eq!(part.headers()[CONTENT_RANGE], "bytes 2-4/7");
-        assert_eq!(ask(&[(RANGE, "bytes=2-4")], false).unwrap().status(), StatusCode::OK);
-        assert_eq!(ask(&[(RANGE, "bytes=7-")], true).unwrap_err(), Error::Unsatisfiable { length: 7 });
+        let mut head = Asked::with(&[(RANGE, "bytes=2-4")]);
+        head.method = Method::HEAD;
+        let media = Media { chunks: [Bytes::from_static(b"abcdefg")].into(), length: 7 };
+        assert_eq!(response(media, &head).unwrap().status(), StatusCode::OK);
+        assert_eq!(ask(&[(RANGE, "bytes=7-")]).unwrap_err(), Error::Unsatisfiable { length: 7 });
     }
 
     #[test]
     fn conditions_hold() {
-        let tag = ask(&[], true).unwrap().headers()[ETAG].to_str().unwrap().to_owned();
-        assert_eq!(ask(&[(IF_NONE_MATCH, &tag)], true).unwrap().status(), StatusCode::NOT_MODIFIED);
-        assert_eq!(ask(&[(RANGE, "bytes=0-1"), (IF_RANGE, &tag)], true).unwrap().status(), StatusCode::PARTIAL_CONTENT);
-        assert_eq!(ask(&[(RANGE, "bytes=0-1"), (IF_RANGE, "\"x\"")], true).unwrap().status(), StatusCode::OK);
+        let tag = ask(&[]).unwrap().headers()[ETAG].to_str().unwrap().to_owned();
+        assert_eq!(ask(&[(IF_NONE_MATCH, &tag)]).unwrap().status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(ask(&[(RANGE, "bytes=0-1"), (IF_RANGE, &tag)]).unwrap().status(), StatusCode::PARTIAL_CONTENT);
+        assert_eq!(ask(&[(RANGE, "bytes=0-1"), (IF_RANGE, "\"x\"")]).unwrap().status(), StatusCode::OK);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! ```
 
 mod admin;
+mod asked;
 mod body;
 mod conditional;
 mod connection;

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Response, StatusCode};
+use hyper::{Response, StatusCode};
 use rust_embed::RustEmbed;
 
+use super::asked::Asked;
 use super::body::Body;
 use super::conditional;
 use super::error::Error;
@@ -62,8 +63,8 @@ impl Pages {
     }
 
     /// A page, which no other site may show in a frame unless it is `framed`.
-    pub(super) fn page(&self, path: &str, framed: bool, request: &HeaderMap) -> Result<Response<Body>, Error> {
-        let mut response = self.file(path, request)?;
+    pub(super) fn page(&self, path: &str, framed: bool, asked: &Asked) -> Result<Response<Body>, Error> {
+        let mut response = self.file(path, asked)?;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_SECURITY_POLICY, if framed { POLICY_FRAMED } else { POLICY });
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("strict-origin-when-cross-origin"));
@@ -75,11 +76,11 @@ impl Pages {
     }
 
     /// Any built file.
-    pub(super) fn file(&self, path: &str, request: &HeaderMap) -> Result<Response<Body>, Error> {
+    pub(super) fn file(&self, path: &str, asked: &Asked) -> Result<Response<Body>, Error> {
         let file = self.files.get(path).ok_or(Error::NotFound("no such file".into()))?;
-        let gzip = file.gzip.get().filter(|_| conditional::takes_gzip(request));
+        let gzip = file.gzip.get().filter(|_| asked.gzip);
         let tag = conditional::tag(&file.etag, if gzip.is_some() { "-gz" } else { "" });
-        let known = tag.as_ref().is_some_and(|tag| conditional::known(request, tag));
+        let known = tag.as_ref().is_some_and(|tag| conditional::known(asked, tag));
         let bytes = gzip.unwrap_or(&file.bytes).clone();
         let mut response = Response::new(if known { Body::empty() } else { Body::one(bytes) });
         let headers = response.headers_mut();
@@ -180,15 +181,15 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn asking(name: HeaderName, value: &str) -> HeaderMap {
-        [(name, value.parse().unwrap())].into_iter().collect()
+    fn asking(name: HeaderName, value: &str) -> Asked {
+        Asked::with(&[(name, value)])
     }
 
     #[test]
     fn the_three_pages_are_there_and_fenced() {
         let pages = Pages::new();
         for (path, framed) in [("watch.html", false), ("embed.html", true), ("home.html", false)] {
-            let page = pages.page(path, framed, &HeaderMap::new()).unwrap();
+            let page = pages.page(path, framed, &Asked::with(&[])).unwrap();
             let headers = page.headers();
             assert_eq!(headers[header::CONTENT_TYPE], "text/html; charset=utf-8");
             assert_eq!(headers[header::CACHE_CONTROL], "no-cache");
@@ -196,7 +197,7 @@ mod tests {
             let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
             assert!(policy.ends_with(if framed { "frame-ancestors *" } else { "frame-ancestors 'none'" }));
         }
-        assert!(pages.file("none.js", &HeaderMap::new()).is_err());
+        assert!(pages.file("none.js", &Asked::with(&[])).is_err());
     }
 
     #[test]

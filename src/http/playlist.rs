@@ -1,17 +1,18 @@
 //! The answer that carries a playlist: the rendered text or its gzip, whichever the client takes.
 
 use hyper::header::{self, HeaderValue};
-use hyper::{HeaderMap, Response, StatusCode};
+use hyper::{Response, StatusCode};
 
+use super::asked::Asked;
 use super::body::Body;
 use super::conditional;
 use crate::hls::Rendered;
 
 /// Answers with a rendered playlist, or 304 if the client has it.
-pub(super) fn response(rendered: Rendered, request: &HeaderMap) -> Response<Body> {
-    let gzip = conditional::takes_gzip(request);
+pub(super) fn response(rendered: &Rendered, asked: &Asked) -> Response<Body> {
+    let gzip = asked.gzip;
     let tag = conditional::tag(rendered.etag(), if gzip { "-gz" } else { "" });
-    let known = tag.as_ref().is_some_and(|tag| conditional::known(request, tag));
+    let known = tag.as_ref().is_some_and(|tag| conditional::known(asked, tag));
     let mut response = Response::new(match (known, gzip) {
         (true, _) => Body::empty(),
         (false, true) => Body::one(rendered.gzip()),
@@ -65,9 +66,8 @@ mod tests {
         Rendered::new("#EXTM3U\n".to_owned(), Duration::from_millis(max_age))
     }
 
-    fn ask(pairs: &[(header::HeaderName, &'static str)]) -> Response<Body> {
-        let headers = pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
-        response(rendered(333), &headers)
+    fn ask(headers: &[(header::HeaderName, &str)]) -> Response<Body> {
+        response(&rendered(333), &Asked::with(headers))
     }
 
     #[test]
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_known_playlist_is_not_sent_again() {
-        let tag = format!("\"{}\"", rendered(333).etag()).leak();
+        let tag = &format!("\"{}\"", rendered(333).etag());
         let known = ask(&[(IF_NONE_MATCH, tag)]);
         assert_eq!((known.status(), known.body().left()), (StatusCode::NOT_MODIFIED, 0));
         assert_eq!(known.headers()[ETAG], *tag);
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn lifetimes_are_whole_seconds_and_at_least_one() {
         for (millis, wanted) in [(0, 1), (333, 1), (1_000, 1), (1_001, 2), (60_000, 60)] {
-            let response = response(rendered(millis), &HeaderMap::new());
+            let response = response(&rendered(millis), &Asked::with(&[]));
             assert_eq!(response.headers()[header::CACHE_CONTROL], format!("public, max-age={wanted}"));
         }
     }

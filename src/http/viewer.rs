@@ -7,12 +7,11 @@ use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
-use hyper::http::request::Parts;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Response};
 use metrics::{Gauge, Histogram};
 
+use super::asked::Asked;
 use super::body::Body;
 use super::connection::Respond;
 use super::cors::Origins;
@@ -22,7 +21,7 @@ use super::error::Error;
 use super::pages::Pages;
 use super::route::Route;
 use super::{Source, directives, media, playlist};
-use crate::hls::{Media, Reload};
+use crate::hls::Reload;
 
 /// Everything an answer to a viewer is made from.
 #[derive(Debug)]
@@ -35,23 +34,18 @@ pub(super) struct Viewer<S> {
 }
 
 impl<S: Source> Respond for Arc<Viewer<S>> {
-    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
-        let has_body = !request.body().is_end_stream();
-        let (request, _) = request.into_parts();
-        let path = request.uri.path();
+    async fn respond(self, asked: Asked) -> Response<Body> {
         let mut kind = Kind::None;
-        let answer = match admitted(&request.method, has_body) {
-            Ok(()) if request.method == Method::OPTIONS => {
-                Ok(self.origins.preflight(request.headers.get(header::ORIGIN)))
-            }
-            Ok(()) => self.answer(path, &request, &mut kind).await,
+        let answer = match admitted(&asked) {
+            Ok(()) if asked.method == Method::OPTIONS => Ok(self.origins.preflight(asked.origin.as_ref())),
+            Ok(()) => self.answer(&asked, &mut kind).await,
             Err(error) => Err(error),
         };
         let mut response = answer.unwrap_or_else(|error| error.response());
-        if path.starts_with("/live/") && request.method != Method::OPTIONS {
-            self.origins.open(request.headers.get(header::ORIGIN), response.headers_mut());
+        if asked.path().starts_with("/live/") && asked.method != Method::OPTIONS {
+            self.origins.open(asked.origin.as_ref(), response.headers_mut());
         }
-        if request.method == Method::HEAD {
+        if asked.method == Method::HEAD {
             behead(&mut response);
         }
         self.counters.request(kind, response.status());
@@ -60,30 +54,29 @@ impl<S: Source> Respond for Arc<Viewer<S>> {
 }
 
 impl<S: Source> Viewer<S> {
-    async fn answer(&self, path: &str, request: &Parts, kind: &mut Kind) -> Result<Response<Body>, Error> {
-        let route = Route::of(path)?;
+    async fn answer(&self, asked: &Asked, kind: &mut Kind) -> Result<Response<Body>, Error> {
+        let route = Route::of(asked.path())?;
         *kind = Kind::from(&route);
-        let headers = &request.headers;
         match route {
-            Route::Home => self.pages.page("home.html", false, headers),
-            Route::Watch => self.pages.page("watch.html", false, headers),
-            Route::Embed => self.pages.page("embed.html", true, headers),
-            Route::Asset(path) => self.pages.file(path, headers),
+            Route::Home => self.pages.page("home.html", false, asked),
+            Route::Watch => self.pages.page("watch.html", false, asked),
+            Route::Embed => self.pages.page("embed.html", true, asked),
+            Route::Asset(path) => self.pages.file(path, asked),
             Route::Alive => Ok(plain("ok\n")),
             Route::Ready => self.readiness.response(),
             Route::Multivariant { name } => {
-                let Reload { plain, .. } = directives::read(request.uri.query())?;
+                let Reload { plain, .. } = directives::read(asked.query())?;
                 let rendered = self.held(self.source.multivariant(name, plain)).await?;
-                Ok(playlist::response(rendered, headers))
+                Ok(playlist::response(&rendered, asked))
             }
             Route::Playlist { name, rendition } => {
-                let reload = directives::read(request.uri.query())?;
+                let reload = directives::read(asked.query())?;
                 let rendered = self.held(self.source.playlist(name, rendition, reload)).await?;
-                Ok(playlist::response(rendered, headers))
+                Ok(playlist::response(&rendered, asked))
             }
             Route::Media { name, epoch, rendition, file } => {
-                let media: Media = self.held(self.source.media(name, epoch, rendition, file)).await?;
-                media::response(media, path, headers, request.method == Method::GET)
+                let media = self.held(self.source.media(name, epoch, rendition, file)).await?;
+                media::response(media, asked)
             }
         }
     }
@@ -115,9 +108,9 @@ pub(super) fn plain(text: &'static str) -> Response<Body> {
 }
 
 /// The methods we serve, none of which has a use for a body.
-pub(super) fn admitted(method: &Method, has_body: bool) -> Result<(), Error> {
-    match *method {
-        Method::GET | Method::HEAD | Method::OPTIONS if has_body => Err(Error::BodyRefused),
+pub(super) fn admitted(asked: &Asked) -> Result<(), Error> {
+    match asked.method {
+        Method::GET | Method::HEAD | Method::OPTIONS if asked.has_body => Err(Error::BodyRefused),
         Method::GET | Method::HEAD | Method::OPTIONS => Ok(()),
         _ => Err(Error::MethodNotAllowed),
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
@@ -46,13 +46,13 @@ pub struct Settings {
     pub segment_max: Duration,
 }
 
-/// What readers of the hub follow.
+/// What readers of the hub follow. Events outlive their streams, so they hold none of them in memory.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A stream went live: its first frame is in the log. A new epoch.
-    Started(Arc<Stream>),
+    /// A stream went live: its first frame is in the log. A new epoch. Gone if it was over at once.
+    Started(Weak<Stream>),
     /// It is over: its log is closed.
-    Ended(Arc<Stream>),
+    Ended(Weak<Stream>),
 }
 
 /// The hub. Cheap to clone.
@@ -226,7 +226,7 @@ impl Hub {
 
     pub(super) fn went_live(&self, stream: &Arc<Stream>) {
         tracing::info!(stream = %stream.name(), epoch = stream.epoch(), "stream is live");
-        self.shared.events.push(Event::Started(stream.clone()));
+        self.shared.events.push(Event::Started(Arc::downgrade(stream)));
     }
 
     /// Replaces a stream whose tracks have changed by its next epoch. None if the session has lost the name.
@@ -298,7 +298,7 @@ impl Hub {
         stream.end();
         if live {
             tracing::info!(stream = %stream.name(), epoch = stream.epoch(), "stream is over");
-            self.shared.events.push(Event::Ended(stream.clone()));
+            self.shared.events.push(Event::Ended(Arc::downgrade(stream)));
         }
     }
 

@@ -44,7 +44,7 @@ fn frame(ms: i64) -> Frame {
 
 async fn started(events: &mut Cursor<Event>) -> Arc<Stream> {
     match events.next().await {
-        Ok(Some(Event::Started(stream))) => stream,
+        Ok(Some(Event::Started(stream))) => stream.upgrade().unwrap(),
         other => panic!("{other:?}"),
     }
 }
@@ -87,7 +87,9 @@ async fn a_vanished_publisher_is_waited_for_and_the_stream_goes_on() {
     drop(again);
     hub.sweep(Instant::now() + Duration::from_secs(31));
     assert!(hub.stream("show").is_none());
-    assert!(matches!(events.next().await, Ok(Some(Event::Ended(ended))) if Arc::ptr_eq(&ended, &stream)));
+    assert!(
+        matches!(events.next().await, Ok(Some(Event::Ended(ended))) if std::ptr::eq(ended.as_ptr(), &raw const *stream))
+    );
 }
 
 #[test]
@@ -149,4 +151,16 @@ fn epochs_rise_and_are_never_given_twice() {
     let hub = Hub::new(settings());
     let epochs: Vec<u64> = (0..100).map(|_| hub.fresh_epoch()).collect();
     assert!(epochs.windows(2).all(|pair| pair[0] < pair[1]));
+}
+
+#[test]
+fn an_ended_stream_leaves_no_memory_behind() {
+    let hub = Hub::new(Settings { max_streams: 1000, ..settings() });
+    let _follower = hub.events();
+    for number in 0..100 {
+        let mut publisher = hub.publish(&name(&format!("show{number}")), source(1)).unwrap();
+        publisher.push(frame(0)).unwrap();
+        publisher.finish();
+    }
+    assert_eq!(hub.budget().used(), 0);
 }

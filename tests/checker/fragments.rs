@@ -66,7 +66,7 @@ impl Checker {
     }
 
     pub(super) fn observe_part(&mut self, r: usize, msn: u64, index: usize, seen: &Observation) {
-        let Some(facts) = self.renditions[r].facts.get(&msn) else { return };
+        let Some(facts) = self.renditions[r].facts.get(&msn).filter(|_| seen.status != 304) else { return };
         let gone = facts.removed.or(facts.stripped);
         let Some((listing, listed)) = facts.parts.get(index).cloned() else { return };
         if seen.asked < listed {
@@ -117,7 +117,8 @@ impl Checker {
                 let until = removed + Duration::from_nanos(length.unsigned_abs());
                 if seen.at <= until {
                     self.ledger.check(Rule::RemovedFetchable, seen.status == 200, || {
-                        format!("{} answered {}, removed at {removed:?}, due until {until:?}", seen.url, seen.status)
+                        let times = format!("asked at {:?}, removed at {removed:?}, due until {until:?}", seen.asked);
+                        format!("{} answered {}, {times}", seen.url, seen.status)
                     });
                 }
                 return;

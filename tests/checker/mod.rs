@@ -20,6 +20,8 @@ pub mod boxes;
 mod delivery;
 pub mod driver;
 mod fragments;
+// The checker is also a test binary of its own, without the support module that most tests bring along.
+#[allow(clippy::duplicate_mod)]
 #[path = "../support/http.rs"]
 pub mod http;
 mod multivariant;

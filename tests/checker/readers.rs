@@ -64,7 +64,8 @@ fn the_boxes_of_ffmpeg_are_read() {
     let sound = ["-f", "lavfi", "-i", "sine=sample_rate=48000", "-t", "2"];
     let x264 = ["-c:v", "libx264", "-profile:v", "main", "-level", "3.1", "-bf", "2"];
     let x265 = ["-c:v", "libx265", "-tag:v", "hvc1", "-x265-params", "log-level=none:open-gop=0"];
-    let cases: [(&[&str], &[&str], &str, &str, bool); 4] = [
+    type Case<'a> = (&'a [&'a str], &'a [&'a str], &'a str, &'a str, bool);
+    let cases: [Case<'_>; 4] = [
         (&picture, &x264, "avc1.4d401f", "vide", true),
         (&picture, &x265, "hvc1.1.6.L60.90", "vide", true),
         (&sound, &["-c:a", "aac"], "mp4a.40.2", "soun", false),

@@ -1,5 +1,6 @@
 """One Headwater for one test: free ports, a data folder of its own, and what a viewer asks of it."""
 
+import collections
 import json
 import os
 import pathlib
@@ -14,6 +15,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("HEADWATER", str(ROOT / "target/debug/headwater"))
 START_LIMIT = 10  # s from start to the line that names the last listener
 PLAYLIST_LIMIT = 30  # s from a publisher's start to its first playlist: a segment, on a busy machine
+# ffmpeg's HLS reader reads the init segment again after each reload of a live playlist, whoever serves it, and says so.
+RELOADED = "Found duplicated MOOV Atom"
 PROBE_LIMIT = 60  # s for ffprobe or ffmpeg to read a few segments of a live stream
 
 
@@ -79,12 +82,15 @@ class Headwater:
         return {stream["codec_type"]: stream for stream in json.loads(probe.stdout)["streams"]}
 
     def decode(self, name, seconds):
-        """Decodes so much of the live stream; returns what ffmpeg complained of."""
-        command = ["ffmpeg", "-nostdin", "-v", "warning", "-i", self.playlist_url(name)]
-        command += ["-t", str(seconds), "-f", "null", "-"]
+        """Decodes so much of the live stream: the times of its frames by media type, and the lines of any complaint."""
+        command = ["ffprobe", "-v", "repeat+warning", "-read_intervals", f"%+{seconds}", "-of", "json"]
+        command += ["-show_entries", "frame=media_type,pts_time", self.playlist_url(name)]
         decoder = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_LIMIT)
-        assert decoder.returncode == 0, f"ffmpeg: {decoder.stderr}\n{self.words()}"
-        return decoder.stderr
+        assert decoder.returncode == 0, f"ffprobe: {decoder.stderr}\n{self.words()}"
+        times = collections.defaultdict(list)
+        for frame in json.loads(decoder.stdout)["frames"]:
+            times[frame["media_type"]].append(float(frame["pts_time"]))
+        return times, [line for line in decoder.stderr.splitlines() if RELOADED not in line]
 
     def words(self):
         """The server's own last words, for a failing test's message."""

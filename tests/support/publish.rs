@@ -16,6 +16,8 @@ pub struct Show {
     pub rate: u32,
     /// Frames from key frame to key frame.
     pub gop: u32,
+    /// Key frames at these seconds too.
+    pub keys_at: &'static [f64],
     pub b_frames: u32,
     /// Sample rate and channels; None without sound.
     pub sound: Option<(u32, u32)>,
@@ -33,6 +35,7 @@ impl Default for Show {
             size: Some((320, 180)),
             rate: 30,
             gop: 30,
+            keys_at: &[],
             b_frames: 0,
             sound: Some((48_000, 2)),
             profile: "high",
@@ -100,6 +103,10 @@ impl Show {
             ]);
             command.args(["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0", "-b:v", "400k", "-bf", &b]);
             command.args(["-maxrate", "500k", "-bufsize", "500k", "-threads", "1"]);
+            if !self.keys_at.is_empty() {
+                let times: Vec<String> = self.keys_at.iter().map(ToString::to_string).collect();
+                command.args(["-force_key_frames", &times.join(",")]);
+            }
             if self.b_frames == 0 {
                 command.args(["-tune", "zerolatency"]);
             }

@@ -24,7 +24,7 @@ pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
     show: Arc<Show>,
     /// Ends the server's thread.
-    _alive: std::sync::mpsc::Sender<()>,
+    _alive: std::sync::mpsc::SyncSender<()>,
 }
 
 struct Show {
@@ -39,8 +39,8 @@ impl Fake {
     pub(crate) fn start(first: u64, total: u64) -> Fake {
         let (made, _) = watch::channel(first);
         let show = Arc::new(Show { made, total, asked: Mutex::default() });
-        let (tell, told) = std::sync::mpsc::channel();
-        let (alive, dead) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let (alive, dead) = std::sync::mpsc::sync_channel::<()>(1);
         let serving = show.clone();
         std::thread::spawn(move || {
             crate::runtime().unwrap().block_on(async move {

@@ -289,8 +289,8 @@ impl Media {
     }
 
     fn clock(&self, piece: &Piece, arrived: f64) {
-        if let Some(ends_at) = piece.ends_at {
-            self.context.tally.borrow_mut().clock.record_seconds(arrived - ends_at);
+        if let Some(starts_at) = piece.starts_at {
+            self.context.tally.borrow_mut().clock.record_seconds(arrived - starts_at);
         }
     }
 }

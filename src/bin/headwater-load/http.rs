@@ -1,4 +1,4 @@
-//! The HTTP client of one viewer: bare hyper connections, HTTP/1.1 or HTTP/2, plain or TLS, on the runtime of the
+//! The HTTP client of one viewer: HTTP/1.1 by `wire`, HTTP/2 by bare hyper connections, plain or TLS, on the runtime of the
 //! calling thread. `follow` and `viewer` call [`Link::get`]. It never follows a redirect, so that load stays where it was aimed,
 //! and it never keeps a body but what the caller asked to see of it.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper::{Request, Response, Uri, body::Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -17,6 +17,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::target::Target;
+use crate::wire::{Stream, Wire};
 
 /// A server, and how to talk to it.
 pub(crate) struct Origin {
@@ -37,6 +38,9 @@ pub(crate) enum Failure {
     /// No complete answer in [`PATIENCE`].
     #[error("timeout")]
     Timeout,
+    /// An answer that is no HTTP, or of a kind that [`Wire`] does not read.
+    #[error("protocol")]
+    Protocol,
     /// The connection broke in the middle.
     #[error("closed")]
     Closed,
@@ -66,7 +70,7 @@ pub(crate) struct Link {
 }
 
 enum Lane {
-    Http1(Option<http1::SendRequest<Empty<Bytes>>>),
+    Http1(Option<Wire>),
     Http2(Shared),
 }
 
@@ -111,27 +115,15 @@ impl Link {
         }
     }
 
-    async fn exchange(&mut self, path: &str, keep: Keep<'_>) -> Result<u64, Failure> {
-        let response = self.send(path).await?;
-        let status = response.status().as_u16();
-        if status == 200 {
-            return receive(response, keep).await;
-        }
-        receive(response, Keep::Count).await?;
-        Err(Failure::Status(status))
-    }
-
-    async fn send(&mut self, path: &str) -> Result<Response<Incoming>, Failure> {
-        let request = self.origin.request(path)?;
-        let answer = match &mut self.lane {
+    async fn exchange(&mut self, path: &str, mut keep: Keep<'_>) -> Result<u64, Failure> {
+        let (status, length) = match &mut self.lane {
             Lane::Http1(slot) => {
-                if slot.as_ref().is_none_or(|sender| sender.is_closed()) {
+                if slot.as_ref().is_none_or(|wire| !wire.is_usable()) {
                     // Boxed: a TLS handshake's state is tens of kilobytes, and it is over in a moment.
                     *slot = Some(Box::pin(self.origin.open_http1()).await?);
                 }
-                let sender = slot.as_mut().ok_or(Failure::Connect)?;
-                sender.ready().await.map_err(|_| Failure::Closed)?;
-                sender.send_request(request).await
+                let wire = slot.as_mut().ok_or(Failure::Connect)?;
+                wire.get(&self.origin.target.authority, path, &mut keep).await?
             }
             Lane::Http2(shared) => {
                 let present = shared.borrow().clone().filter(|sender| !sender.is_closed());
@@ -144,10 +136,11 @@ impl Link {
                     }
                 };
                 sender.ready().await.map_err(|_| Failure::Closed)?;
-                sender.send_request(request).await
+                let response = sender.send_request(self.origin.request(path)?).await.map_err(|_| Failure::Closed)?;
+                (response.status().as_u16(), receive(response, keep).await?)
             }
         };
-        answer.map_err(|_| Failure::Closed)
+        if status == 200 { Ok(length) } else { Err(Failure::Status(status)) }
     }
 
     /// HTTP/2 streams fail alone; the shared connection is replaced when it is closed.
@@ -160,32 +153,19 @@ impl Link {
 
 impl Origin {
     fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, Failure> {
-        let authority = self.target.authority.as_str();
-        let builder = if self.http2 {
-            let uri = Uri::builder().scheme(self.target.scheme.as_str()).authority(authority).path_and_query(path);
-            Request::get(uri.build().map_err(|_| Failure::Playlist)?)
-        } else {
-            Request::get(path).header(hyper::header::HOST, authority)
-        };
-        builder.body(Empty::new()).map_err(|_| Failure::Playlist)
+        let target = &self.target;
+        let uri =
+            Uri::builder().scheme(target.scheme.as_str()).authority(target.authority.as_str()).path_and_query(path);
+        let uri = uri.build().map_err(|_| Failure::Playlist)?;
+        Request::get(uri).body(Empty::new()).map_err(|_| Failure::Playlist)
     }
 
-    async fn open_http1(&self) -> Result<http1::SendRequest<Empty<Bytes>>, Failure> {
+    async fn open_http1(&self) -> Result<Wire, Failure> {
         let tcp = self.connect().await?;
-        let builder = http1::Builder::new();
-        match &self.tls {
-            None => {
-                let (sender, connection) = builder.handshake(TokioIo::new(tcp)).await.map_err(|_| Failure::Connect)?;
-                tokio::task::spawn_local(connection);
-                Ok(sender)
-            }
-            Some(tls) => {
-                let io = TokioIo::new(self.secure(tls, tcp).await?);
-                let (sender, connection) = builder.handshake(io).await.map_err(|_| Failure::Connect)?;
-                tokio::task::spawn_local(connection);
-                Ok(sender)
-            }
-        }
+        Ok(Wire::new(match &self.tls {
+            None => Stream::Plain(tcp),
+            Some(tls) => Stream::Tls(Box::new(self.secure(tls, tcp).await?)),
+        }))
     }
 
     async fn open_http2(&self) -> Result<http2::SendRequest<Empty<Bytes>>, Failure> {
@@ -227,11 +207,22 @@ impl Origin {
 
 async fn receive(mut response: Response<Incoming>, mut keep: Keep<'_>) -> Result<u64, Failure> {
     let mut length = 0;
+    if response.status() != 200 {
+        keep = Keep::Count;
+    }
     while let Some(frame) = response.frame().await {
         let frame = frame.map_err(|_| Failure::Closed)?;
         let Some(data) = frame.data_ref() else { continue };
         length += data.len() as u64;
-        match &mut keep {
+        keep.take(data)?;
+    }
+    Ok(length)
+}
+
+impl Keep<'_> {
+    /// Keeps what is wanted of a piece of the body.
+    pub(crate) fn take(&mut self, data: &[u8]) -> Result<(), Failure> {
+        match self {
             Keep::Count => {}
             Keep::Text(text) if text.len() + data.len() <= MAX_TEXT => text.extend_from_slice(data),
             Keep::Text(_) => return Err(Failure::Playlist),
@@ -240,8 +231,8 @@ async fn receive(mut response: Response<Incoming>, mut keep: Keep<'_>) -> Result
                 head.extend_from_slice(&data[..room]);
             }
         }
+        Ok(())
     }
-    Ok(length)
 }
 
 /// Runs hyper's connection tasks on the calling thread.

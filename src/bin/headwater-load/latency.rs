@@ -107,15 +107,18 @@ impl Latency {
             hints: self.play.hints(),
             plain: self.play.plain,
         };
+        let runtime = crate::runtime()?;
+        // The viewer comes second, so that it is not told that there is no such stream.
+        let publisher = runtime.block_on(Publisher::connect(&target, &self.name, self.chunk_size))?;
         let (inspect, stopping) = (inspector(book.clone()), stop.clone());
         let seat = Seat { first: 0, step: 1, total: 1, ramp: 0.0 };
         let deadline = Instant::now() + length;
         let viewer = std::thread::Builder::new()
             .name("viewer".to_owned())
             .spawn(move || fleet.play(seat, deadline, &stopping, Some(inspect)))?;
-        let sent = crate::runtime()?.block_on(async {
+        let sent = runtime.block_on(async {
             tokio::select! {
-                sent = self.feed(&target, &clip, &stop) => sent,
+                sent = self.feed(publisher, &clip, &stop) => sent,
                 () = progress.watch("measuring", length, &stop) => Err("interrupted".into()),
             }
         });
@@ -127,9 +130,8 @@ impl Latency {
     }
 
     /// Publishes until the run is over, or until `stop`; gives back what went out when.
-    async fn feed(&self, target: &Target, clip: &Clip, stop: &CancellationToken) -> Outcome<(Vec<Sent>, Times)> {
+    async fn feed(&self, publisher: Publisher, clip: &Clip, stop: &CancellationToken) -> Outcome<(Vec<Sent>, Times)> {
         let end = Instant::now() + Duration::from_secs_f64(self.play.seconds).saturating_sub(MARGIN);
-        let publisher = Publisher::connect(target, &self.name, self.chunk_size).await?;
         let mut feed = Feed::new(publisher, Instant::now());
         let (main, mut sent, mut behind) = (clip.main_kind(), Vec::new(), Times::new());
         while Instant::now() < end && !stop.is_cancelled() {

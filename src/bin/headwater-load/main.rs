@@ -9,7 +9,8 @@
 //! | `play`, `view` | which playlist over which HTTP; many viewers: threads, ramp, summary |
 //! | `viewer`, `follow`, `window`, `playlist` | one viewer, one of its renditions, what its lanes share, the line scanner |
 //! | `latency`, `moof` | publish to part, frame by frame; the boxes of a part |
-//! | `http`, `tls`, `target` | connections; whom they go to |
+//! | `log` | the frame log under many readers, without a server |
+//! | `http`, `wire`, `tls`, `target` | connections; whom they go to |
 //! | `tally`, `progress`, `report` | measuring, showing, printing |
 //!
 //! Load goes to this machine only, unless `--allow-remote` is given.
@@ -22,6 +23,7 @@ mod flv;
 mod follow;
 mod http;
 mod latency;
+mod log;
 mod moof;
 mod play;
 mod playlist;
@@ -35,6 +37,7 @@ mod tls;
 mod view;
 mod viewer;
 mod window;
+mod wire;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -68,6 +71,7 @@ enum Mode {
     View(view::View),
     Latency(latency::Latency),
     Churn(churn::Churn),
+    Log(log::Log),
 }
 
 fn main() -> ExitCode {
@@ -77,6 +81,7 @@ fn main() -> ExitCode {
         Mode::Publish(mode) => mode.run(remote).and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
         Mode::Latency(mode) => mode.run(remote).and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
         Mode::Churn(mode) => mode.run(remote).and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
+        Mode::Log(mode) => mode.run().and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
         Mode::View(mode) => mode.run(remote).and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
     };
     match done {

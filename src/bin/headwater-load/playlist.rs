@@ -24,8 +24,8 @@ pub(crate) struct Piece {
     pub(crate) independent: bool,
     /// A segment, not a part.
     pub(crate) whole: bool,
-    /// When its last sample was captured, as EXT-X-PROGRAM-DATE-TIME says; seconds since 1970.
-    pub(crate) ends_at: Option<f64>,
+    /// When its first sample was captured, as EXT-X-PROGRAM-DATE-TIME says; seconds since 1970.
+    pub(crate) starts_at: Option<f64>,
 }
 
 /// What one media playlist said.
@@ -195,6 +195,7 @@ impl Scan {
             return;
         }
         let duration = seconds(attribute(list, "DURATION"));
+        let starts_at = self.clock.map(|clock| clock + self.partial);
         self.partial += duration;
         if at < self.from || attribute(list, "GAP") == Some("YES") {
             return;
@@ -206,19 +207,18 @@ impl Scan {
             duration,
             independent: attribute(list, "INDEPENDENT") == Some("YES"),
             whole: false,
-            ends_at: self.clock.map(|start| start + self.partial),
+            starts_at,
         });
     }
 
     fn segment(&mut self, uri: &str) {
         let at = Position { msn: self.at.msn, part: 0 };
-        let ends_at = self.clock.map(|start| start + self.segment_seconds);
         if at >= self.from && !self.segment_gap {
             let duration = self.segment_seconds;
             let uri = uri.to_owned();
-            self.found.pieces.push(Piece { at, uri, duration, independent: true, whole: true, ends_at });
+            self.found.pieces.push(Piece { at, uri, duration, independent: true, whole: true, starts_at: self.clock });
         }
-        self.clock = ends_at;
+        self.clock = self.clock.map(|clock| clock + self.segment_seconds);
         self.partial = 0.0;
         self.segment_seconds = 0.0;
         self.segment_gap = false;
@@ -351,8 +351,8 @@ mod tests {
         let uris: Vec<_> = found.pieces.iter().map(|p| p.uri.trim_start_matches("7/video/")).collect();
         assert_eq!(uris, ["10.m4s", "11.0.m4s", "11.1.m4s", "11.m4s", "12.0.m4s", "12.1.m4s"]);
         let ten = unix_seconds("2025-11-22T10:00:00Z").unwrap();
-        assert!((found.pieces[5].ends_at.unwrap() - ten - 4.66666).abs() < 1e-4);
-        assert!((found.pieces[3].ends_at.unwrap() - ten - 4.0).abs() < 1e-4);
+        assert!((found.pieces[5].starts_at.unwrap() - ten - 4.33333).abs() < 1e-4);
+        assert!((found.pieces[3].starts_at.unwrap() - ten - 2.0).abs() < 1e-4);
     }
 
     #[test]

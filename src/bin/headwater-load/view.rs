@@ -51,7 +51,7 @@ pub(crate) struct Summary {
     part_target_ms: f64,
     join_ms: Spread,
     part_after_first_viewer_ms: Spread,
-    part_after_capture_ms: Spread,
+    oldest_frame_age_ms: Spread,
     reload_after_first_viewer_ms: Spread,
     parts: u64,
     late: u64,
@@ -119,7 +119,7 @@ impl View {
             part_target_ms: sum.part_target * 1e3,
             join_ms: sum.join.spread(),
             part_after_first_viewer_ms: sum.delay.spread(),
-            part_after_capture_ms: sum.clock.spread(),
+            oldest_frame_age_ms: sum.clock.spread(),
             reload_after_first_viewer_ms: sum.reload.spread(),
             parts: sum.parts,
             late: sum.late,
@@ -153,7 +153,7 @@ impl Summary {
         crate::report::heading(out)?;
         crate::report::spread(out, "join", &self.join_ms)?;
         crate::report::spread(out, "part, after the first viewer", &self.part_after_first_viewer_ms)?;
-        crate::report::spread(out, "part, after its capture", &self.part_after_capture_ms)?;
+        crate::report::spread(out, "part, after its first capture", &self.oldest_frame_age_ms)?;
         crate::report::spread(out, "reload, after the first viewer", &self.reload_after_first_viewer_ms)?;
         writeln!(
             out,

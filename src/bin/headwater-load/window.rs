@@ -134,7 +134,7 @@ mod tests {
             duration: 1.0,
             independent: true,
             whole: false,
-            ends_at: None,
+            starts_at: None,
         };
         Snapshot { pieces: uris.iter().map(piece).collect(), hint: hint.map(str::to_owned), ..Snapshot::default() }
     }

@@ -24,10 +24,11 @@ pub(super) fn config(record: &[u8]) -> Result<VideoConfig, String> {
     Ok(VideoConfig { codec: Codec::H265, record: nal::owned(record), width, height, codecs })
 }
 
-/// True for an access unit whose NAL units are sound and have a slice of an IDR or BLA picture among them. A CRA
-/// picture is not enough: leading pictures behind it may refer to what a new viewer never got.
+/// True for an access unit whose NAL units are sound and have a slice of an IDR, BLA or CRA picture among them.
+/// CRA counts because encoders with open groups (x265 by default) send no other key frames: a decoder that starts there
+/// leaves out the leading pictures that refer to what it never got (ISO/IEC 23008-2 section 8.1.3).
 pub(super) fn is_random_access(record: &[u8], payload: &[u8]) -> bool {
-    nal::any(record.get(LENGTH_SIZE_AT), payload, |header| (NAL_BLA..=NAL_IDR).contains(&(header >> 1 & 0x3f)))
+    nal::any(record.get(LENGTH_SIZE_AT), payload, |header| (NAL_BLA..=NAL_CRA).contains(&(header >> 1 & 0x3f)))
 }
 
 /// RFC 6381 string of ISO/IEC 14496-15 annex E.3, from general_profile_space to general_level_idc.
@@ -112,5 +113,5 @@ fn skip_profile_tier_level(bits: &mut Bits, sub_layers: u32) -> Result<(), Strin
 /// Where the record keeps lengthSizeMinusOne.
 const LENGTH_SIZE_AT: usize = 21;
 const NAL_BLA: u8 = 16;
-const NAL_IDR: u8 = 20;
+const NAL_CRA: u8 = 21;
 const NAL_SPS: u8 = 33;

@@ -51,7 +51,7 @@ pub fn opus(head: &Bytes) -> Result<Config, BadConfig> {
     parse(Codec::Opus, head, |head| opus::config(head).map(Config::Audio))
 }
 
-/// True where a decoder can start at this access unit: H.264 IDR (NAL type 5), HEVC IDR or BLA (16 to 20), AV1 with a
+/// True where a decoder can start at this access unit: H.264 IDR (NAL type 5), HEVC IRAP (16 to 21: BLA, IDR, CRA), AV1 with a
 /// sequence header and a shown key frame, any audio frame. Malformed units are false.
 pub fn is_random_access(config: &Config, payload: &[u8]) -> bool {
     match config {

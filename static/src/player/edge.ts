@@ -2,7 +2,7 @@
 // it goes on at the speed of time. Pure: times come in as arguments (seconds).
 
 /** How far back arrivals are compared. Long enough to see through jitter, short enough to follow a drifting encoder clock. */
-const WINDOW = 10;
+const WINDOW = 5;
 
 interface Arrival {
   at: number;

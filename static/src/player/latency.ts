@@ -28,19 +28,33 @@ export interface Advice {
 export class LatencyController {
   private extra = 0;
   private calmSince = Number.NEGATIVE_INFINITY;
+  private learntAt = Number.NEGATIVE_INFINITY;
   private correcting = false;
   private rejoinedAt = Number.NEGATIVE_INFINITY;
   private rejoinPause = REJOIN_PAUSE_MIN;
 
-  /** The latency aimed at: what the playlist asks for, and what stalls have taught. */
-  target(holdBack: number): number {
-    return holdBack + this.extra;
+  /**
+   * A picture that stands although this much is ahead should be started again by hand. Chromium doubles what it wants to have
+   * decoded with every stall, up to three seconds, which a viewer at the live edge never has; a seek makes it forget.
+   */
+  enough(holdBack: number): number {
+    return Math.max(RESUME_MIN, this.target(holdBack) - RESUME_BELOW);
   }
 
-  /** A stall that the viewer's network is to blame for began: aim a little further back. */
-  stalled(now: number): void {
-    this.extra = Math.min(EXTRA_MAX, this.extra + EXTRA_STEP);
+  /** The latency aimed at: what the playlist asks for, and what stalls have taught. */
+  target(holdBack: number): number {
+    return holdBack + CUSHION + this.extra;
+  }
+
+  /**
+   * The viewer's network was late and the picture stood; `behind` the target when it stopped. Aims a little further back,
+   * if that would have helped: who is far behind and dry all the same lacks bandwidth, not distance.
+   */
+  stalled(now: number, behind: number): void {
     this.calmSince = now;
+    if (behind > STARVED || now - this.learntAt < LESSON_PAUSE) return;
+    this.learntAt = now;
+    this.extra = Math.min(EXTRA_MAX, this.extra + EXTRA_STEP);
   }
 
   advise(sample: Sample): Advice {
@@ -58,6 +72,7 @@ export class LatencyController {
     this.extra = 0;
     this.correcting = false;
     this.calmSince = Number.NEGATIVE_INFINITY;
+    this.learntAt = Number.NEGATIVE_INFINITY;
     this.rejoinedAt = Number.NEGATIVE_INFINITY;
     this.rejoinPause = REJOIN_PAUSE_MIN;
   }
@@ -86,35 +101,54 @@ export class LatencyController {
   }
 
   private rate(sample: Sample, behind: number): number {
-    const off = Math.abs(behind);
-    if (this.correcting ? off < DEAD_BAND_LEAVE : off < DEAD_BAND_ENTER) {
+    const fine = this.correcting
+      ? Math.abs(behind) < DEAD_BAND_LEAVE
+      : behind > -DEAD_BAND_NEAR && behind < DEAD_BAND_FAR;
+    if (fine) {
       this.correcting = false;
-      return 1;
+      return Math.min(1, Math.round(allowed(sample.forward) * 100) / 100);
     }
     this.correcting = true;
     const wanted = 1 + Math.max(RATE_MIN - 1, Math.min(RATE_MAX - 1, behind * GAIN));
-    // Whoever speeds up with an empty buffer buys a stall.
-    const room = (sample.forward - FORWARD_LOW) / FORWARD_EASE;
-    const allowed = 1 + Math.max(0, Math.min(1, room)) * (RATE_MAX - 1);
-    return Math.round(Math.min(wanted, allowed) * 100) / 100;
+    return Math.round(Math.min(wanted, allowed(sample.forward)) * 100) / 100;
   }
+}
+
+/** Whoever speeds up with an empty buffer buys a stall; and a source that is a little slow is followed, not overtaken. */
+function allowed(forward: number): number {
+  const room = (forward - FORWARD_LOW) / FORWARD_EASE;
+  if (room >= 0) return 1 + Math.min(1, room) * (RATE_MAX - 1);
+  return 1 + Math.max(-1, (forward - FORWARD_LOW) / FORWARD_LOW) * (1 - RATE_MIN);
 }
 
 /** Audible below 0.95 and above 1.1. */
 export const RATE_MIN = 0.95;
 export const RATE_MAX = 1.1;
-/** Rate change per second of distance: half a second behind is caught up at 1.1, and in some eight seconds. */
-const GAIN = 0.2;
-/** A correction begins beyond 100 ms and ends within 20 ms of the target, so that the rate does not flutter. */
-const DEAD_BAND_ENTER = 0.1;
+/** Rate change per second of distance: a third of a second behind still runs at 1.1, and three seconds later nearly there. */
+const GAIN = 0.3;
+/** What is kept above the playlist's minimum, for the time a part takes to be fetched and appended. */
+export const CUSHION = 0.1;
+/**
+ * A correction begins 100 ms behind or 50 ms ahead of the target, and ends within 20 ms of it, so that the rate does not
+ * flutter. Ahead it begins sooner: too far back costs a moment's latency, too close costs a stall.
+ */
+const DEAD_BAND_FAR = 0.1;
+const DEAD_BAND_NEAR = 0.05;
 const DEAD_BAND_LEAVE = 0.02;
 /** With less than this ahead there is no speeding up; full speed needs FORWARD_EASE more. */
 const FORWARD_LOW = 0.2;
 const FORWARD_EASE = 0.3;
-/** Each stall moves the target by this much, up to EXTRA_MAX; each calm minute takes one step back. */
+/** Data to resume with: parts come a quarter of a second apart, so the buffer is on average this much below the latency. */
+const RESUME_BELOW = 0.35;
+const RESUME_MIN = 0.5;
+/** Each lesson moves the target by this much, up to EXTRA_MAX; each calm half minute takes one step back. */
 const EXTRA_STEP = 0.25;
 export const EXTRA_MAX = 1.5;
-const CALM = 60;
+const CALM = 30;
+/** Stalls come in bursts: one lesson from each. */
+const LESSON_PAUSE = 15;
+/** So far behind the target and dry means: the link is below the bitrate. */
+const STARVED = 0.5;
 /** Further behind than this the way is too long for the playback rate (40 s at 1.1). */
 export const REJOIN_BEHIND = 4;
 /** Shortest and longest time between two jumps. */

@@ -71,6 +71,12 @@ export class Session {
   /** An engine failed and the server has not been asked yet. */
   private lost = false;
   private stuckSince: number | null = null;
+  /** The longest silence of the playlist within the present stall. */
+  private silence = 0;
+  /** How far behind its target the picture stopped, and whether for want of data (else the decoder was late). */
+  private stoppedBehind = 0;
+  private stoppedDry = false;
+  private resumedAt = Number.NEGATIVE_INFINITY;
   private following = true;
   private replaying = false;
   private replayable = false;
@@ -312,6 +318,13 @@ export class Session {
     if (span.live) this.edge.observe(now(), span.edge);
   }
 
+  /** Watched to the end. */
+  private over(): void {
+    this.replayable = true;
+    this.waits.reset();
+    this.rest('ended');
+  }
+
   private scheduleProbe(delayMs: number): void {
     clearTimeout(this.probeTimer);
     this.probeAt = now() + delayMs / 1000;
@@ -348,7 +361,7 @@ export class Session {
     const on = (type: string, heard: () => void) => this.video.addEventListener(type, heard);
     on('playing', () => {
       this.begun = true;
-      this.stalls.end(now());
+      this.recovered();
       this.changed();
     });
     on('loadedmetadata', () => {
@@ -360,10 +373,7 @@ export class Session {
       this.changed();
     });
     on('ended', () => {
-      if (this.phase !== 'engaged') return;
-      this.replayable = true;
-      this.waits.reset();
-      this.rest('ended');
+      if (this.phase === 'engaged') this.over();
     });
     on('volumechange', () => this.changed());
     on('resize', () => this.changed());
@@ -383,11 +393,19 @@ export class Session {
   private stalled(): void {
     if (!this.begun || this.video.seeking || this.video.paused || this.phase !== 'engaged') return;
     // The end of an ended show is no stall.
-    if (this.window && !this.window.live && this.window.edge - this.video.currentTime < 0.5) return;
-    const fresh = this.stalls.begin(now());
-    // Nobody's network is to blame while the broadcaster is silent.
-    if (fresh && this.edge.age(now()) < 1.5) this.controller.stalled(now());
+    if (this.window && !this.window.live && this.window.edge - this.video.currentTime < END_NEAR) return;
+    if (this.stalls.begin(now())) {
+      this.silence = 0;
+      this.stoppedDry = this.forward() < DRY;
+      this.stoppedBehind = (this.latency() ?? 0) - (this.target() ?? 0);
+    }
     this.changed();
+  }
+
+  /** The picture moves again. A stall teaches to keep more distance, if distance is what was missing. */
+  private recovered(): void {
+    if (this.stalls.active && this.stoppedDry && this.silence < SILENCE) this.controller.stalled(now(), this.stoppedBehind);
+    this.stalls.end(now());
   }
 
   private startVideo(): void {
@@ -416,17 +434,20 @@ export class Session {
 
   /** A picture that stands although there is something to play: whatever the reason, a new engine is the cure. */
   private watch(): void {
-    const stands = this.wanted && (!this.begun || this.stalls.active);
     const span = this.window;
+    if (this.stalls.active) this.silence = Math.max(this.silence, this.edge.age(now()));
+    // Not every browser says `ended` when sound and picture end a frame apart.
+    const over = this.begun && span !== null && !span.live && span.edge - this.video.currentTime < END_NEAR;
+    const stands = this.wanted && (!this.begun || this.stalls.active || over);
     const fed = span !== null && (span.live ? this.edge.age(now()) < SILENCE : true);
     if (!stands || !fed) {
       this.stuckSince = null;
       return;
     }
     this.stuckSince ??= now();
-    if (now() - this.stuckSince < STUCK) return;
+    if (now() - this.stuckSince < (over ? END_WAIT : STUCK)) return;
     if (span.live) this.restart();
-    else this.rest('ended');
+    else this.over();
   }
 
   private steer(): void {
@@ -448,16 +469,25 @@ export class Session {
       targetBuffered: live !== null && this.buffered(live),
     });
     if (advice.rejoin) this.jumpToLive();
+    else if (this.stalls.active) this.resume(live, span.holdBack);
     if (this.video.playbackRate !== advice.rate) this.video.playbackRate = advice.rate;
+  }
+
+  /** Starts a standing picture by a seek once there is enough to play. */
+  private resume(live: number | null, holdBack: number): void {
+    if (this.forward() < this.controller.enough(holdBack) || now() - this.resumedAt < RESUME_PAUSE) return;
+    this.resumedAt = now();
+    const { currentTime } = this.video;
+    this.video.currentTime = live !== null && live > currentTime && this.buffered(live) ? live : currentTime + 0.001;
   }
 
   /** The first picture is older than it has to be by the time it took to load: one jump, before anybody is used to it. */
   private settle(behind: number, live: number | null): boolean {
-    if (this.settled || live === null) return false;
-    const soon = behind > SETTLE_BEHIND && this.buffered(live);
-    if (soon) this.jumpToLive();
-    this.settled = true;
-    return soon;
+    if (this.settled) return false;
+    const jump = behind > SETTLE_BEHIND && live !== null && this.buffered(live);
+    if (jump) this.jumpToLive();
+    this.settled = jump || now() - this.engineStartedAt > SETTLE_WITHIN;
+    return jump;
   }
 
   private jumpToLive(): void {
@@ -511,11 +541,19 @@ function now(): number {
 const TICK_MS = 100;
 /** Behind the target by more than this after a pause means: the viewer wants to go on where they were. */
 const SHORT_PAUSE = 1;
-/** Less than this is left to the playback rate. */
-const SETTLE_BEHIND = 0.2;
+/** A seek takes a moment to show its effect. Seconds. */
+const RESUME_PAUSE = 1.5;
+/** With less than this ahead a picture that stops has run out of data. Seconds. */
+const DRY = 0.25;
+/** Less than this is left to the playback rate; and so is everything that comes later than SETTLE_WITHIN. Seconds. */
+const SETTLE_BEHIND = 0.3;
+const SETTLE_WITHIN = 6;
 /** Seeking to within this of the live position means: go live. */
 const NEAR_LIVE = 1;
 /** Standing still for so long beside a growing playlist, with data or without, is no stall any more. Seconds. */
 const STUCK = 20;
+/** So near to the end of an ended show, for so long, the show is over. Seconds. */
+const END_NEAR = 0.6;
+const END_WAIT = 1.5;
 /** An engine that failed sooner than this after its start is not started again at once. Seconds. */
 const YOUNG = 10;

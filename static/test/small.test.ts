@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { flag, nameOf } from '../src/location';
+import { Stalls } from '../src/player/stalls';
+import { verbOf } from '../src/ui/keyboard';
+import { bits, clock } from '../src/ui/words';
+
+test('stalls are counted once each and timed to the present', () => {
+  const stalls = new Stalls();
+  assert.equal(stalls.begin(1), true);
+  assert.equal(stalls.begin(2), false);
+  assert.equal(stalls.seconds(3), 2);
+  stalls.end(4);
+  stalls.end(9);
+  assert.equal(stalls.seconds(10), 3);
+  assert.equal(stalls.begin(11), true);
+  assert.deepEqual([stalls.count, stalls.active, stalls.seconds(12)], [2, true, 4]);
+});
+
+test('the name comes from the address', () => {
+  assert.equal(nameOf('/watch/demo'), 'demo');
+  assert.equal(nameOf('/embed/a-b_c.d/'), 'a-b_c.d');
+  assert.equal(nameOf('/watch/a%2Fb'), 'a/b');
+  assert.equal(nameOf('/watch/%E0%A4%A'), '');
+  assert.equal(nameOf('/watch/'), '');
+  assert.equal(nameOf('/watch/a/b'), '');
+});
+
+test('switches are on until turned off', () => {
+  assert.equal(flag('', 'muted'), true);
+  for (const off of ['?muted=0', '?muted=false', '?a=1&muted=no']) assert.equal(flag(off, 'muted'), false);
+  assert.equal(flag('?muted=1', 'muted'), true);
+  assert.equal(flag('', 'muted', false), false);
+});
+
+test('keys in either case, and none that belongs to the browser', () => {
+  const key = (name: string, held = {}) => verbOf({ key: name, ctrlKey: false, metaKey: false, altKey: false, ...held });
+  assert.equal(key('k'), 'toggle');
+  assert.equal(key('K'), 'toggle');
+  assert.equal(key(' '), 'toggle');
+  assert.equal(key('?'), 'help');
+  assert.equal(key('ArrowLeft'), 'back');
+  assert.equal(key('x'), null);
+  assert.equal(key('l', { ctrlKey: true }), null);
+  assert.equal(key('p', { metaKey: true }), null);
+});
+
+test('times and rates as people write them', () => {
+  assert.equal(clock(0), '0:00');
+  assert.equal(clock(62.9), '1:02');
+  assert.equal(clock(3_723), '1:02:03');
+  assert.equal(clock(-1), '0:00');
+  assert.equal(bits(0), 'unknown');
+  assert.equal(bits(64_000), '64 kbit/s');
+  assert.equal(bits(2_540_000), '2.5 Mbit/s');
+});

@@ -1,0 +1,69 @@
+// The publisher of the measurement: raw frames, stamped with the wall clock as they are written, through x264 without any
+// look-ahead to RTMP, with a tone beside them. `node source.mjs RTMP_URL` runs it by hand.
+
+import { spawn } from 'node:child_process';
+import { randomFillSync } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import { paint } from './clock.mjs';
+import { stop } from '../server.mjs';
+
+export const WIDTH = 640;
+const HEIGHT = 360;
+const RATE = 30;
+/** What the stream costs, sound included, in bit/s: throttling has to know. */
+export const BITRATE = 1_600_000;
+
+export function publishClock(url, source = 1) {
+  const child = spawn('ffmpeg', [
+    ...['-hide_banner', '-loglevel', 'error', '-nostdin'],
+    ...['-f', 'rawvideo', '-pixel_format', 'yuv420p', '-video_size', `${WIDTH}x${HEIGHT}`, '-framerate', String(RATE), '-i', 'pipe:0'],
+    ...['-re', '-f', 'lavfi', '-i', 'sine=frequency=440:sample_rate=48000'],
+    ...['-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-g', '60', '-keyint_min', '60', '-sc_threshold', '0'],
+    ...['-b:v', '1500k', '-maxrate', '1500k', '-bufsize', '300k', '-c:a', 'aac', '-b:a', '96k'],
+    ...['-flush_packets', '1', '-f', 'flv', url],
+  ], { stdio: ['pipe', 'ignore', 'inherit'] });
+  const frames = pictures();
+  const began = performance.now();
+  let count = 0;
+  let ended = false;
+  const tick = () => {
+    if (ended) return;
+    // A frame that is late is written at once, and the next ones keep to the plan: the rate is exact, as a camera's is.
+    while (began + (count * 1000) / RATE <= performance.now()) {
+      if (child.stdin.writableLength < 2 * WIDTH * HEIGHT * 1.5) child.stdin.write(frames(count, Date.now(), source));
+      count += 1;
+    }
+    setTimeout(tick, Math.max(1, began + (count * 1000) / RATE - performance.now()));
+  };
+  child.stdin.on('error', () => {
+    ended = true;
+  });
+  tick();
+  return {
+    stop: () => {
+      ended = true;
+      return stop(child, 'SIGINT');
+    },
+  };
+}
+
+/** A bar that wanders over a gradient, and a band of noise that costs the bits which a real picture costs. */
+function pictures() {
+  const luma = WIDTH * HEIGHT;
+  const ground = Buffer.alloc(luma * 1.5, 128);
+  for (let y = 0; y < HEIGHT; y++) ground.fill(40 + Math.floor((y / HEIGHT) * 120), y * WIDTH, (y + 1) * WIDTH);
+  const noise = Array.from({ length: 8 }, () => randomFillSync(Buffer.alloc(WIDTH * 64)).map((byte) => 96 + (byte >> 2)));
+  return (count, ms, source) => {
+    const frame = Buffer.from(ground);
+    const left = (count * 6) % (WIDTH - 40);
+    for (let y = 64; y < 240; y++) frame.fill(220, y * WIDTH + left, y * WIDTH + left + 40);
+    noise[count % noise.length].copy(frame, 260 * WIDTH);
+    paint(frame, WIDTH, ms % 2 ** 32, source);
+    return frame;
+  };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const clock = publishClock(process.argv[2] ?? 'rtmp://127.0.0.1:1935/live/glass');
+  process.once('SIGINT', () => void clock.stop().then(() => process.exit(0)));
+}
