@@ -82,7 +82,13 @@ impl Process {
     /// Waits for its end.
     pub async fn exit(&mut self, bound: Duration) -> ExitStatus {
         match tokio::time::timeout(bound, self.child.wait()).await {
-            Ok(status) => status.unwrap(),
+            Ok(status) => {
+                // Its last lines may still be on the way: they are read when both readers are done.
+                let mut news = self.news.clone();
+                let rest = async { while news.changed().await.is_ok() {} };
+                let _ = tokio::time::timeout(bound, rest).await;
+                status.unwrap()
+            }
             Err(_) => panic!("{} still runs after {bound:?}", self.name),
         }
     }
