@@ -126,6 +126,11 @@ async fn sigterm_drains() {
     let client = support::Client::new(&server.http);
     let url = format!("{path}?_HLS_msn={}", media.open.msn + 1);
     let held = tokio::spawn(async move { client.get(&url).await });
+    let start = Instant::now();
+    while server.metric("headwater_http_held_requests").await < 1.0 {
+        assert!(start.elapsed() < PATIENCE, "the viewer is not held");
+        tokio::task::yield_now().await;
+    }
     server.process.signal("TERM").await;
     let start = Instant::now();
     let status = server.process.exit(Duration::from_secs(20)).await;
