@@ -92,10 +92,14 @@ watch_stream() {
   viewing_cpu=$(cpu "$viewing")
   before=$(date +%s.%N)
   peak=$(peak_rss "$hw" $((seconds - ramp - 4)))
-  local took
+  local took cpu_after viewing_after
   took=$(calculate "$(date +%s.%N) - $before")
-  record viewers "$name: server CPU" headwater "$(calculate "($(cpu "$hw") - $cpu_before) / $took * 100")" '% of a core'
-  record viewers "$name: load tool CPU" headwater "$(calculate "($(cpu "$viewing") - $viewing_cpu) / $took * 100")" '% of a core'
+  cpu_after=$(cpu "$hw")
+  viewing_after=$(cpu "$viewing")
+  # A process that is gone has no CPU time any more, and a difference to nothing would be a wrong figure.
+  kill -0 "$hw" "$viewing" || fail "ended before it was measured: $(cat "$work/headwater.log" "$work/view.log")"
+  record viewers "$name: server CPU" headwater "$(calculate "($cpu_after - $cpu_before) / $took * 100")" '% of a core'
+  record viewers "$name: load tool CPU" headwater "$(calculate "($viewing_after - $viewing_cpu) / $took * 100")" '% of a core'
   wait "$viewing" || fail "the viewers saw nothing: $(cat "$work/view.log")"
   record viewers "$name: memory per viewer" headwater "$(calculate "($peak - $rss_before) / $viewers")" KiB
   local key

@@ -97,10 +97,10 @@ rss() {
   echo "$sum"
 }
 
-# peak_rss PID SECONDS: the highest value of a sample each second.
+# peak_rss PID SECONDS: the highest value of a sample each second, until so many seconds are over by the clock.
 peak_rss() {
-  local peak=0 now
-  for _ in $(seq "$2"); do
+  local peak=0 now until=$((SECONDS + $2))
+  while [ "$SECONDS" -lt "$until" ]; do
     sleep 1
     now=$(rss "$1")
     [ "$now" -gt "$peak" ] && peak=$now
