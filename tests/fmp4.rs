@@ -8,7 +8,7 @@ use std::process::Command;
 
 use bytes::{Bytes, BytesMut};
 use headwater::media::codec::{self, BadConfig};
-use headwater::media::fmp4::{self, Sample};
+use headwater::media::fmp4::{self, Run, Sample};
 use headwater::media::{AudioConfig, Config};
 
 #[test]
@@ -73,8 +73,8 @@ fn silence_decodes_to_zeros() {
         let duration = codec::packet_samples(&config, &payload);
         let sample = Sample { duration, composition_offset: 0, key: true, payload };
         let file = folder.path().join(format!("{at}.mp4"));
-        let chunk = fmp4::fragment(1, 0, &vec![sample; 50]);
-        std::fs::write(&file, [fmp4::init(&config), chunk].concat()).unwrap();
+        let chunk = fmp4::fragment(1, &[Run { decode_time: 0, samples: &vec![sample; 50] }]);
+        std::fs::write(&file, [fmp4::init(&[&config]), chunk].concat()).unwrap();
 
         let pcm = run("ffmpeg", &["-v", "warning", "-i", text(&file), "-f", "s16le", "-"]);
         let channels = if let Config::Audio(audio) = &config { audio.channels } else { 0 };
@@ -153,7 +153,7 @@ impl Media {
 
     /// Our init section and fragments of `count` samples each.
     fn rewrite(&self, count: usize) -> PathBuf {
-        let mut out = BytesMut::from(fmp4::init(&self.config).as_ref());
+        let mut out = BytesMut::from(fmp4::init(&[&self.config]).as_ref());
         for (sequence, part) in self.packets.chunks(count).enumerate() {
             let samples: Vec<Sample> = part
                 .iter()
@@ -165,7 +165,7 @@ impl Media {
                 })
                 .collect();
             let decode_time = u64::try_from(part[0].dts + OFFSET).unwrap();
-            out.extend_from_slice(&fmp4::fragment(sequence as u32 + 1, decode_time, &samples));
+            out.extend_from_slice(&fmp4::fragment(sequence as u32 + 1, &[Run { decode_time, samples: &samples }]));
         }
         let file = self.folder.path().join("ours.mp4");
         std::fs::write(&file, out).unwrap();

@@ -7,6 +7,7 @@ mod playlist;
 mod presentation;
 mod rendition;
 mod segmenter;
+mod sound;
 mod window;
 
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! Turns a stream's frames into segments of its renditions. Pure; fed by the presentation's task with every frame of
 //! the log. Holds the first segment back until it is whole: only then the tracks, the frame rate and the target
-//! duration are known, which must not change afterwards. Then video and audio go to a segmenter each, and audio is
-//! divided where the video's segments begin.
+//! duration are known, which must not change afterwards. Then the pictures with their sound go to one segmenter, and the
+//! sound alone to another, which divides it where the pictures' segments begin.
 
 use std::collections::VecDeque;
 
@@ -17,9 +17,9 @@ pub(super) struct Plan {
     pub(super) part_target: Time,
     /// Pictures a second of the first segment, 0 without video.
     pub(super) frame_rate: f64,
-    /// There is a video rendition.
+    /// There is a rendition of pictures, with the sound if there is any.
     pub(super) video: bool,
-    /// There is an audio rendition.
+    /// There is a rendition of the sound alone.
     pub(super) audio: bool,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Plan {
 pub(super) enum Packaged {
     /// The plan is made; renditions can be opened. Comes once, first.
     Open(Plan),
-    /// Something for the rendition of this track.
+    /// Something for the rendition that this track leads.
     Track(Kind, Output),
 }
 
@@ -113,10 +113,10 @@ impl Packager {
             video: video.is_some(),
             audio: audio.is_some(),
         };
-        let segmenter = |_: &Frame| Segmenter::new(plan.part_target);
+        let sound = audio.map(|frame| frame.config.clone());
         self.tracks = Some(Tracks {
-            video: video.map(segmenter),
-            audio: audio.map(segmenter),
+            video: video.map(|_| Segmenter::new(plan.part_target, sound)),
+            audio: audio.map(|_| Segmenter::new(plan.part_target, None)),
             waiting: VecDeque::new(),
             cuts: VecDeque::new(),
             safe: Time::ZERO,
@@ -142,6 +142,9 @@ impl Packager {
             Kind::Audio => {}
         }
         if frame.kind() == Kind::Audio {
+            if let Some(video) = &mut tracks.video {
+                video.accompany(&frame);
+            }
             tracks.waiting.push_back(frame);
         }
         let safe = if tracks.video.is_none() { Time::MAX } else { tracks.safe };

@@ -6,13 +6,13 @@ use std::time::Duration;
 use metrics::Counter;
 use tokio::sync::watch;
 
-use super::multivariant::{self, Summary};
+use super::multivariant;
 use super::packager::{Packaged, Packager, Plan};
 use super::rendition::{self, Rendition};
 use super::segmenter::Output;
 use super::{Media, Progress, Refusal, Reload, Rendered, Settings};
 use crate::hub::{Budget, Cursor, Stream};
-use crate::media::{Config, Frame, Kind, Time};
+use crate::media::{Frame, Kind, Time};
 
 /// One epoch.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ struct Counters {
     short_parts: Counter,
 }
 
-/// The source's pictures, and its sound.
+/// The source's pictures with their sound, and its sound alone.
 const VIDEO: &str = "source";
 const AUDIO: &str = "audio";
 
@@ -224,14 +224,9 @@ impl Renditions {
     }
 
     fn write_multivariant(&self) -> [Rendered; 2] {
-        let summary = |rendition: &Rendition| {
-            let (peak, average, config) = rendition.summary();
-            config.map(|config: Arc<Config>| Summary { name: rendition.name(), peak, average, config })
-        };
-        let video = self.video.as_ref().and_then(summary);
-        let audio = self.audio.as_ref().and_then(summary);
+        let summaries: Vec<_> = self.all().filter_map(Rendition::summary).collect();
         [false, true].map(|plain| {
-            let text = multivariant::write(video.as_ref(), audio.as_ref(), self.plan.frame_rate, plain);
+            let text = multivariant::write(&summaries, self.plan.frame_rate, plain);
             Rendered::new(text, Duration::from_secs(1))
         })
     }

@@ -13,13 +13,14 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::sync::oneshot;
 
+use super::multivariant::Summary;
 use super::packager::Plan;
 use super::playlist::{self, View};
 use super::segmenter::Output;
 use super::window::{Position, Window};
 use super::{Media, Refusal, Reload, Rendered};
 use crate::hub::Share;
-use crate::media::{Config, Time};
+use crate::media::Time;
 
 /// What is the same for all renditions of a presentation.
 #[derive(Debug)]
@@ -160,11 +161,12 @@ impl Rendition {
         }
     }
 
-    /// Bits a second (peak, average) and the configuration, for the multivariant playlist.
-    pub(super) fn summary(&self) -> (u64, u64, Option<Arc<Config>>) {
+    /// What the multivariant playlist says of it; None before its first segment.
+    pub(super) fn summary(&self) -> Option<Summary> {
         let state = self.lock();
         let (peak, average) = state.window.bandwidth();
-        (peak, average, state.window.config().cloned())
+        let configs = state.window.configs().to_vec();
+        (!configs.is_empty()).then_some(Summary { name: self.name, peak, average, configs })
     }
 
     /// Segments that are whole, and the last part; for pages and the API.

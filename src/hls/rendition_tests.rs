@@ -5,7 +5,7 @@
 use super::*;
 use crate::hls::segmenter::{Init, Part};
 use crate::hub::Budget;
-use crate::media::{Codec, Cut, VideoConfig};
+use crate::media::{Codec, Config, Cut, VideoConfig};
 
 const PART: Time = Time::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ fn begin(msn: u64, discontinuity: bool) -> Output {
         codecs: String::new(),
     }));
     let start = Time::from_millis(msn as i64 * 1000);
-    let init = (msn == 0 || discontinuity).then(|| Init { bytes: Bytes::from_static(b"init"), config });
+    let init = (msn == 0 || discontinuity).then(|| Init { bytes: Bytes::from_static(b"init"), configs: vec![config] });
     Output::Begin { cut: Cut { msn, discontinuity, at: start, target_duration: Some(1) }, start, init }
 }
 

@@ -1,5 +1,6 @@
-//! Cuts one track into parts and segments. Pure; fed by the packager with frames in decoding order and with the cuts
-//! that the timeline decided. Guarantees, whatever the timestamps do:
+//! Cuts one track into parts and segments, and lays the sound that goes with pictures into them. Pure; fed by the
+//! packager with frames in decoding order and with the cuts that the timeline decided. Guarantees, whatever the
+//! timestamps do:
 //!
 //! - decoding times are contiguous: each sample's time is the end of the one before it, within a part and across parts
 //!   (what that shifts is carried in the composition offset, so that presentation times stay exact);
@@ -12,7 +13,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::media::fmp4::{self, Sample};
+use super::sound::Sound;
+use crate::media::fmp4::{self, Run, Sample};
 use crate::media::{Config, Cut, Frame, Time};
 
 /// What comes out, in order.
@@ -38,8 +40,8 @@ pub(super) enum Output {
 pub(super) struct Init {
     /// `ftyp` and `moov`.
     pub(super) bytes: Bytes,
-    /// The configuration it was made from.
-    pub(super) config: Arc<Config>,
+    /// The configurations it was made from, the leading track's first.
+    pub(super) configs: Vec<Arc<Config>>,
 }
 
 /// One partial segment.
@@ -62,7 +64,10 @@ pub(super) struct Segmenter {
     scale: u32,
     target: i64,
     config: Option<Arc<Config>>,
+    sound: Option<Sound>,
     open: bool,
+    /// A segment that begins with the next part; what its init section must say can still change until then.
+    begun: Option<Begun>,
     sequence: u32,
     samples: Vec<Sample>,
     /// Decoding time of the first sample in the part, and of the end of the samples whose duration is known.
@@ -79,6 +84,13 @@ pub(super) struct Segmenter {
     behind: i64,
 }
 
+#[derive(Debug)]
+struct Begun {
+    cut: Cut,
+    start: Time,
+    renewed: bool,
+}
+
 /// Distances of the last frames; their median foretells the next.
 #[derive(Debug, Default)]
 struct Intervals(VecDeque<i64>);
@@ -91,14 +103,16 @@ const INTERVALS_KEPT: usize = 7;
 const HOPELESS: Time = Time::from_millis(3_000);
 
 impl Segmenter {
-    /// With the part target of the epoch.
-    pub(super) fn new(part_target: Time) -> Segmenter {
+    /// With the part target of the epoch; `sound`: the configuration of the track that accompanies this one.
+    pub(super) fn new(part_target: Time, sound: Option<Arc<Config>>) -> Segmenter {
         Segmenter {
             part_target,
             scale: 1,
             target: 0,
             config: None,
+            sound: sound.map(Sound::new),
             open: false,
+            begun: None,
             sequence: 0,
             samples: Vec::new(),
             part_start: 0,
@@ -113,7 +127,7 @@ impl Segmenter {
 
     /// Ends the open segment and begins one at `frame`, its first frame.
     pub(super) fn begin(&mut self, cut: Cut, frame: &Frame, out: &mut Vec<Output>) {
-        self.close(Some(frame.dts.ticks(self.scale)), out);
+        self.close(Some(frame.dts.ticks(self.scale)), cut.discontinuity, out);
         let renewed = self.config.as_ref().is_none_or(|config| **config != *frame.config);
         if renewed {
             self.scale = fmp4::timescale(&frame.config);
@@ -130,10 +144,16 @@ impl Segmenter {
         }
         self.part_start = self.end;
         self.open = true;
-        let init = renewed.then(|| Init { bytes: fmp4::init(&frame.config), config: frame.config.clone() });
         self.config = Some(frame.config.clone());
         let start = Time::from_ticks(self.end, self.scale) + self.composition;
-        out.push(Output::Begin { cut, start, init });
+        self.begun = Some(Begun { cut, start, renewed });
+    }
+
+    /// Takes a frame of the accompanying sound.
+    pub(super) fn accompany(&mut self, frame: &Frame) {
+        if let Some(sound) = &mut self.sound {
+            sound.push(frame.clone());
+        }
     }
 
     /// Ends the open segment and passes over one that has no frame at all: it is listed as a gap.
@@ -156,7 +176,7 @@ impl Segmenter {
         if self.unsettled {
             self.settle(dts);
             if self.end - self.part_start + self.interval() > self.target {
-                self.emit(false, out);
+                self.emit(false, false, out);
             }
         }
         self.samples.push(Sample {
@@ -170,13 +190,13 @@ impl Segmenter {
         let interval = self.interval();
         if interval > 0 && self.end - self.part_start + 2 * interval > self.target {
             self.settle(dts + interval);
-            self.emit(false, out);
+            self.emit(false, false, out);
         }
     }
 
     /// Ends the open segment where the last frame's expected duration ends: nothing follows for now.
     pub(super) fn finish(&mut self, out: &mut Vec<Output>) {
-        self.close(None, out);
+        self.close(None, true, out);
         self.open = false;
     }
 
@@ -185,7 +205,8 @@ impl Segmenter {
         self.behind > HOPELESS.ticks(self.scale)
     }
 
-    fn close(&mut self, next: Option<i64>, out: &mut Vec<Output>) {
+    /// `breaks`: what comes next does not continue what was.
+    fn close(&mut self, next: Option<i64>, breaks: bool, out: &mut Vec<Output>) {
         if !self.open {
             return;
         }
@@ -194,8 +215,11 @@ impl Segmenter {
             // A frame far ahead is a gap, not a duration.
             self.settle(next.unwrap_or(expected).clamp(last + 1, expected.max(last + 1) + self.interval()));
         }
-        self.emit(true, out);
+        self.emit(true, breaks, out);
         out.push(Output::Close);
+        if let Some(sound) = self.sound.as_mut().filter(|_| breaks) {
+            sound.restart();
+        }
     }
 
     /// Gives the last sample the duration that ends it at `next`, within what the part may still hold.
@@ -209,19 +233,48 @@ impl Segmenter {
         self.unsettled = false;
     }
 
-    fn emit(&mut self, last: bool, out: &mut Vec<Output>) {
+    fn emit(&mut self, last: bool, breaks: bool, out: &mut Vec<Output>) {
+        // Where the picture stands, in true time: what was not yet made good included.
+        let heard = Time::from_ticks(self.end + self.behind.max(0), self.scale) + self.composition;
         if self.samples.is_empty() {
+            if let Some(sound) = self.sound.as_mut().filter(|_| breaks) {
+                sound.finish(Time::ZERO);
+            }
             return;
+        }
+        if let Some(begun) = self.begun.take() {
+            out.push(self.announce(begun));
         }
         let independent = self.samples.first().is_some_and(|sample| sample.key);
         let duration = self.end - self.part_start;
         self.sequence = self.sequence.wrapping_add(1);
-        let bytes = fmp4::fragment(self.sequence, u64::try_from(self.part_start).unwrap_or(0), &self.samples);
+        let own = Run { decode_time: u64::try_from(self.part_start).unwrap_or(0), samples: &self.samples };
+        let bytes = match &mut self.sound {
+            None => fmp4::fragment(self.sequence, &[own]),
+            Some(sound) => {
+                if breaks {
+                    sound.finish(heard + self.part_target);
+                } else {
+                    sound.gather(heard);
+                }
+                sound.emit(|sound| fmp4::fragment(self.sequence, &[own, sound]))
+            }
+        };
         self.samples.clear();
         self.part_start = self.end;
         let short = !last && duration * 100 < self.target * PART_MINIMUM;
         let duration = Time::from_ticks(duration, self.scale);
         out.push(Output::Part(Part { bytes, duration, independent, short }));
+    }
+
+    fn announce(&mut self, begun: Begun) -> Output {
+        let renewed = self.sound.as_mut().is_some_and(Sound::reconfigure) || begun.renewed;
+        let tracks = self.config.iter().chain(self.sound.as_ref().map(Sound::config));
+        let configs: Vec<Arc<Config>> = tracks.filter(|_| renewed).cloned().collect();
+        let each: Vec<&Config> = configs.iter().map(|config| &**config).collect();
+        let bytes = renewed.then(|| fmp4::init(&each));
+        let init = bytes.map(|bytes| Init { bytes, configs });
+        Output::Begin { cut: begun.cut, start: begun.start, init }
     }
 
     fn interval(&self) -> i64 {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::media::{Codec, VideoConfig};
+use crate::media::{AudioConfig, Codec, VideoConfig};
+use mp4_atom::ReadFrom;
 
 fn config() -> Arc<Config> {
     Arc::new(Config::Video(VideoConfig {
@@ -21,7 +22,7 @@ fn config() -> Arc<Config> {
 /// Runs frames at these milliseconds, with a cut and key frame every `group` frames.
 fn run(times: &[i64], group: usize, target_ms: i64) -> Vec<Output> {
     let config = config();
-    let mut segmenter = Segmenter::new(Time::from_millis(target_ms));
+    let mut segmenter = Segmenter::new(Time::from_millis(target_ms), None);
     let mut out = Vec::new();
     for (index, ms) in times.iter().enumerate() {
         let at = Time::from_millis(*ms);
@@ -94,7 +95,7 @@ fn parts_keep_the_rule_at_every_usual_rate() {
 #[test]
 fn a_part_is_closed_with_its_last_frame_and_not_after_it() {
     let config = config();
-    let mut segmenter = Segmenter::new(Time::from_millis(256));
+    let mut segmenter = Segmenter::new(Time::from_millis(256), None);
     let mut emitted = Vec::new();
     for (index, ms) in rate(30.0, 1.0).into_iter().enumerate() {
         let at = Time::from_millis(ms);
@@ -125,7 +126,7 @@ fn decoding_times_are_contiguous_through_jitter_and_gaps() {
 #[test]
 fn a_source_slower_than_a_part_is_found_out() {
     let config = config();
-    let mut segmenter = Segmenter::new(Time::from_millis(256));
+    let mut segmenter = Segmenter::new(Time::from_millis(256), None);
     let mut out = Vec::new();
     for index in 0..20 {
         let at = Time::from_millis(index * 1000);
@@ -138,6 +139,115 @@ fn a_source_slower_than_a_part_is_found_out() {
         segmenter.push(&frame, &mut out);
     }
     assert!(segmenter.hopeless());
+}
+
+fn sound_config() -> Arc<Config> {
+    Arc::new(Config::Audio(AudioConfig {
+        codec: Codec::Aac,
+        record: Bytes::from_static(&[0x11, 0x90]),
+        sample_rate: 48_000,
+        channels: 2,
+        frame_samples: Some(1024),
+        codecs: "mp4a.40.2".into(),
+    }))
+}
+
+/// Ten seconds of pictures with sound that arrives `late` ms after them; a break after five seconds. Gives, per part, the
+/// decoding time and length of the pictures in 90 kHz and of the sound in 48 kHz, and whether a segment began there.
+fn with_sound(late: i64) -> Vec<(bool, (u64, u64), Option<(u64, u64)>)> {
+    let (pictures, sound) = (config(), sound_config());
+    let mut segmenter = Segmenter::new(Time::from_millis(256), Some(sound.clone()));
+    let mut out = Vec::new();
+    let mut next_sound = 0;
+    for (index, ms) in rate(25.0, 10.0).into_iter().enumerate() {
+        let at = Time::from_millis(ms);
+        let key = index % 50 == 0 || index == 125;
+        let cut = Cut { msn: (index / 50) as u64, discontinuity: index == 125, at, target_duration: Some(2) };
+        let payload = Bytes::from_static(&[0; 16]);
+        let frame = Frame { dts: at, pts: at, key, cut: None, config: pictures.clone(), payload };
+        if key {
+            segmenter.begin(cut, &frame, &mut out);
+        }
+        segmenter.push(&frame, &mut out);
+        while next_sound * 1024 / 48 + late <= ms {
+            let at = Time::from_ticks(next_sound * 1024, 48_000);
+            let payload = Bytes::from_static(&[1; 4]);
+            segmenter.accompany(&Frame { dts: at, pts: at, key: true, cut: None, config: sound.clone(), payload });
+            next_sound += 1;
+        }
+    }
+    segmenter.finish(&mut out);
+    let mut begun = false;
+    let mut parts = Vec::new();
+    for output in &out {
+        match output {
+            Output::Begin { .. } => begun = true,
+            Output::Part(part) => {
+                let runs = runs(&part.bytes);
+                parts.push((std::mem::take(&mut begun), runs[0], runs.get(1).copied()));
+            }
+            Output::Close => {}
+        }
+    }
+    parts
+}
+
+/// Decoding time and length of each track in a fragment.
+fn runs(bytes: &Bytes) -> Vec<(u64, u64)> {
+    let moof = mp4_atom::Moof::read_from(&mut std::io::Cursor::new(bytes)).unwrap();
+    let run = |traf: &mp4_atom::Traf| {
+        let length = traf.trun[0].samples.iter().map(|sample| u64::from(sample.duration.unwrap())).sum();
+        (traf.tfdt.as_ref().unwrap().base_media_decode_time, length)
+    };
+    moof.traf.iter().map(run).collect()
+}
+
+#[test]
+fn sound_lies_contiguously_in_the_parts_of_the_pictures() {
+    for late in [-200, 0, 30, 400] {
+        let parts = with_sound(late);
+        let sounds: Vec<_> = parts.iter().filter_map(|(_, _, sound)| *sound).collect();
+        assert!(sounds.len() + 3 >= parts.len(), "{late} ms late: {} of {}", sounds.len(), parts.len());
+        for (_, (picture, length), sound) in &parts {
+            let Some((start, samples)) = sound else { continue };
+            let (ends, end) = ((start + samples) as f64 / 48.0, (picture + length) as f64 / 90.0);
+            // By a break and by the end, sound that was there early may play out.
+            let room = if [5000.0, 10_000.0].contains(&end) { 256.0 } else { 0.0 };
+            assert!(ends < end + 22.0 + room, "{late} ms late: sound until {ends} ms in a part that ends at {end}");
+            assert!(ends > end - 44.0 - 41.0 - late.max(0) as f64, "{late} ms late: sound until {ends} ms only, {end}");
+        }
+        let breaks = sounds.windows(2).filter(|pair| pair[0].0 + pair[0].1 != pair[1].0).count();
+        assert!(breaks <= 1, "{late} ms late: {breaks} holes");
+    }
+}
+
+#[test]
+fn another_sound_gets_another_init_section_with_the_next_segment() {
+    let other = |frame: &Frame| {
+        let Config::Audio(audio) = &*sound_config() else { panic!("sound") };
+        Frame { config: Arc::new(Config::Audio(AudioConfig { channels: 1, ..audio.clone() })), ..frame.clone() }
+    };
+    let mut segmenter = Segmenter::new(Time::from_millis(256), Some(sound_config()));
+    let mut out = Vec::new();
+    for (index, ms) in rate(25.0, 4.0).into_iter().enumerate() {
+        let at = Time::from_millis(ms);
+        let payload = Bytes::from_static(&[0; 16]);
+        let frame = Frame { dts: at, pts: at, key: index % 50 == 0, cut: None, config: config(), payload };
+        if frame.key {
+            let cut = Cut { msn: (index / 50) as u64, discontinuity: index == 50, at, target_duration: Some(2) };
+            segmenter.begin(cut, &frame, &mut out);
+        }
+        segmenter.push(&frame, &mut out);
+        let sound = Frame { config: sound_config(), key: true, ..frame };
+        // The new sound comes after the picture that its segment begins with, as in a log.
+        segmenter.accompany(&if index < 50 { sound } else { other(&sound) });
+    }
+    let inits: Vec<bool> = out
+        .iter()
+        .filter_map(|o| if let Output::Begin { init, .. } = o { Some(init) } else { None })
+        .map(|init| init.as_ref().is_some_and(|init| init.configs.len() == 2))
+        .collect();
+    assert_eq!(inits, [true, true]);
 }
 
 proptest! {

@@ -150,9 +150,9 @@ impl Window {
         (self.peak, (bytes as f64 * 8.0 / time.seconds().max(0.001)) as u64)
     }
 
-    /// The configuration of the newest init section.
-    pub(super) fn config(&self) -> Option<&Arc<Config>> {
-        self.inits.last().map(|init| &init.config)
+    /// The configurations of the newest init section.
+    pub(super) fn configs(&self) -> &[Arc<Config>] {
+        self.inits.last().map_or(&[], |init| &init.configs)
     }
 
     /// The bytes of an init section.

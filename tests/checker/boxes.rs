@@ -73,7 +73,7 @@ pub struct Defaults {
     pub flags: u32,
 }
 
-/// An init section with one track.
+/// An init section: its leading track, and the sound that goes with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Init {
     pub brands: Vec<String>,
@@ -91,8 +91,10 @@ pub struct Init {
     /// Bytes of the length before each NAL unit.
     pub nal_length: usize,
     pub defaults: Defaults,
-    /// Samples in the sample table, which must be none.
+    /// Samples in the sample tables, which must be none.
     pub samples: u32,
+    /// The second track, where there is one.
+    pub sound: Option<Box<Init>>,
 }
 
 impl Init {
@@ -104,25 +106,48 @@ impl Init {
         }
         let ftyp = top[0].body;
         let brands = ftyp.chunks(4).enumerate().filter(|(i, _)| *i != 1);
+        let brands: Vec<String> = brands.map(|(_, brand)| String::from_utf8_lossy(brand).into_owned()).collect();
         let moov = child(&top, b"moov")?.children(0)?;
-        let trak = child(&moov, b"trak")?.children(0)?;
+        let extends = child(&moov, b"mvex")?.children(0)?;
+        let tracks = moov.iter().filter(|b| b.kind == *b"trak");
+        let mut tracks = tracks.map(|trak| Init::track(&brands, trak, &extends)).collect::<Result<Vec<_>, _>>()?;
+        if extends.iter().filter(|b| b.kind == *b"trex").count() != tracks.len() {
+            return Err("not one trex for each track".to_owned());
+        }
+        let sound = match tracks.len() {
+            1 => None,
+            2 if tracks[0].track != tracks[1].track => tracks.pop().map(Box::new),
+            2 => return Err("two tracks of one number".to_owned()),
+            count => return Err(format!("{count} tracks")),
+        };
+        let leading = tracks.pop().ok_or("no trak box")?;
+        let samples = leading.samples + sound.as_ref().map_or(0, |sound| sound.samples);
+        Ok(Init { sound, samples, ..leading })
+    }
+
+    /// The RFC 6381 strings of its tracks.
+    pub fn all_codecs(&self) -> Vec<&str> {
+        std::iter::once(&self.codecs).chain(self.sound.iter().map(|sound| &sound.codecs)).map(String::as_str).collect()
+    }
+
+    fn track(brands: &[String], trak: &Box4<'_>, extends: &[Box4<'_>]) -> Result<Init, String> {
+        let trak = trak.children(0)?;
         let mdia = child(&trak, b"mdia")?.children(0)?;
         let stbl = child(&child(&mdia, b"minf")?.children(0)?, b"stbl")?.children(0)?;
         let mdhd = child(&mdia, b"mdhd")?.body;
         let tkhd = child(&trak, b"tkhd")?.body;
-        let trex = child(&child(&moov, b"mvex")?.children(0)?, b"trex")?.body;
+        let track = be32(tkhd, if tkhd.first() == Some(&1) { 20 } else { 12 })?;
+        let own = |b: &&Box4<'_>| b.kind == *b"trex" && be32(b.body, 4) == Ok(track);
+        let trex = extends.iter().find(own).ok_or("trex is of another track")?.body;
         let mut init = Init {
-            brands: brands.map(|(_, brand)| String::from_utf8_lossy(brand).into_owned()).collect(),
-            track: be32(tkhd, if tkhd.first() == Some(&1) { 20 } else { 12 })?,
+            brands: brands.to_vec(),
+            track,
             timescale: be32(mdhd, if mdhd.first() == Some(&1) { 20 } else { 12 })?,
             handler: String::from_utf8_lossy(child(&mdia, b"hdlr")?.body.get(8..12).unwrap_or_default()).into_owned(),
             defaults: Defaults { duration: be32(trex, 12)?, size: be32(trex, 16)?, flags: be32(trex, 20)? },
             samples: be32(child(&stbl, b"stts")?.body, 4)? + be32(child(&stbl, b"stsz")?.body, 8)?,
             ..Init::default()
         };
-        if be32(trex, 4)? != init.track {
-            return Err("trex is of another track".to_owned());
-        }
         let entries = child(&stbl, b"stsd")?.children(8)?;
         let [entry] = entries.as_slice() else { return Err("not exactly one sample entry".to_owned()) };
         init.entry = name(entry.kind);
@@ -240,7 +265,7 @@ pub struct Sample {
     pub size: usize,
 }
 
-/// One CMAF chunk: a moof and its mdat.
+/// One chunk: a moof and its mdat, as the leading track has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chunk {
     pub sequence: u32,
@@ -254,6 +279,8 @@ pub struct Chunk {
     pub data: usize,
     /// Where the body of mdat begins and how long it is.
     pub mdat: (usize, usize),
+    /// What the moof says of the second track.
+    pub sound: Option<Box<Chunk>>,
 }
 
 impl Chunk {
@@ -263,12 +290,12 @@ impl Chunk {
     }
 
     /// The chunks of a part or segment. `styp`, `prft`, `emsg` and `sidx` may stand before a moof.
-    pub fn parse(data: &[u8], defaults: Defaults) -> Result<Vec<Chunk>, String> {
+    pub fn parse(data: &[u8], init: &Init) -> Result<Vec<Chunk>, String> {
         let mut chunks = Vec::new();
         let mut open: Option<Chunk> = None;
         for b in boxes(data, 0)? {
             match &b.kind {
-                b"moof" if open.is_none() => open = Some(Chunk::moof(&b, defaults)?),
+                b"moof" if open.is_none() => open = Some(Chunk::moof(&b, init)?),
                 b"mdat" => {
                     let mut chunk = open.take().ok_or("mdat without moof")?;
                     chunk.mdat = (b.inside, b.body.len());
@@ -284,9 +311,28 @@ impl Chunk {
         Ok(chunks)
     }
 
-    fn moof(moof: &Box4<'_>, track: Defaults) -> Result<Chunk, String> {
+    /// All bytes of its samples, of both tracks.
+    pub fn bytes(&self) -> usize {
+        let own: usize = self.samples.iter().map(|s| s.size).sum();
+        own + self.sound.as_ref().map_or(0, |sound| sound.bytes())
+    }
+
+    fn moof(moof: &Box4<'_>, init: &Init) -> Result<Chunk, String> {
         let inside = moof.children(0)?;
-        let traf = child(&inside, b"traf")?.children(0)?;
+        let sequence = be32(child(&inside, b"mfhd")?.body, 4)?;
+        let defaults = [Some(init.defaults), init.sound.as_ref().map(|sound| sound.defaults)];
+        let mut trafs = inside.iter().filter(|b| b.kind == *b"traf").zip(defaults.into_iter().flatten());
+        let mut read = || trafs.next().map(|(traf, defaults)| Chunk::traf(traf, moof.start, sequence, defaults));
+        let leading = read().ok_or("no traf box")??;
+        let sound = read().transpose()?.map(Box::new);
+        if inside.iter().filter(|b| b.kind == *b"traf").count() > 1 + usize::from(sound.is_some()) {
+            return Err("more than one traf box for a track".to_owned());
+        }
+        Ok(Chunk { sound, ..leading })
+    }
+
+    fn traf(traf: &Box4<'_>, moof: usize, sequence: u32, track: Defaults) -> Result<Chunk, String> {
+        let traf = traf.children(0)?;
         let tfhd = child(&traf, b"tfhd")?.body;
         let tfdt = child(&traf, b"tfdt")?.body;
         let mut defaults = track;
@@ -303,9 +349,9 @@ impl Chunk {
         }
         let trun = child(&traf, b"trun")?.body;
         odd_base |= be32(trun, 0)? & 1 == 0;
-        let (samples, data) = samples(trun, moof.start, defaults)?;
+        let (samples, data) = samples(trun, moof, defaults)?;
         Ok(Chunk {
-            sequence: be32(child(&inside, b"mfhd")?.body, 4)?,
+            sequence,
             track: be32(tfhd, 4)?,
             base_is_moof: flags & 0x2_0000 != 0,
             odd_base,
@@ -313,6 +359,7 @@ impl Chunk {
             samples,
             data,
             mdat: (0, 0),
+            sound: None,
         })
     }
 }

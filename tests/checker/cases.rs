@@ -268,6 +268,7 @@ fn boxes() -> Vec<Case> {
                 ..GOOD()
             },
         ),
+        chunk(Rule::ChunkBoxes, "sound of a track that is not there", |v, k, c| c.sound = v && k == 8),
         chunk(Rule::Offset, "sound late by 100 ms", |v, _, c| c.decode_time += if v { 0 } else { 4800 }),
     ]
 }

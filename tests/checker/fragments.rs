@@ -25,6 +25,8 @@ pub struct Measured {
     pub bytes: usize,
     /// Longest sample, in ticks.
     pub longest: u32,
+    /// The sound that goes with it, in ticks of its own: timescale, start and end.
+    pub sound: Option<(u32, u64, u64)>,
 }
 
 impl Measured {
@@ -55,13 +57,16 @@ impl Checker {
             }
         };
         let cmaf = init.brands.iter().any(|b| b == "cmfc" || b == "cmf2");
-        self.ledger.check(Rule::InitBoxes, cmaf && init.samples == 0, || {
+        // CMAF's brand is for a track that is alone.
+        self.ledger.check(Rule::InitBoxes, cmaf == init.sound.is_none() && init.samples == 0, || {
             format!("{at}: brands {:?}, {} samples in its table", init.brands, init.samples)
         });
-        let wanted = if init.handler == "soun" { init.sample_rate } else { 90_000 };
-        self.ledger.check(Rule::InitScale, init.timescale == wanted, || {
-            format!("{at}: timescale {} of {} at {} Hz", init.timescale, init.entry, init.sample_rate)
-        });
+        for track in std::iter::once(&init).chain(init.sound.as_deref()) {
+            let wanted = if track.handler == "soun" { track.sample_rate } else { 90_000 };
+            self.ledger.check(Rule::InitScale, track.timescale == wanted, || {
+                format!("{at}: timescale {} of {} at {} Hz", track.timescale, track.entry, track.sample_rate)
+            });
+        }
         self.renditions[r].inits.insert(seen.path().to_owned(), init);
     }
 
@@ -83,7 +88,7 @@ impl Checker {
         let at = format!("{} part {msn}.{index}", self.renditions[r].label());
         let Some((_, init)) = self.init_of(r, msn) else { return };
         let init = init.clone();
-        let chunks = match Chunk::parse(&seen.body, init.defaults) {
+        let chunks = match Chunk::parse(&seen.body, &init) {
             Ok(chunks) if !chunks.is_empty() => chunks,
             other => {
                 self.ledger.check(Rule::ChunkBoxes, false, || format!("{at}: {other:?}"));
@@ -211,8 +216,18 @@ impl Checker {
         cursor.next = next;
     }
 
-    /// Sound and picture of one segment start together.
+    /// Sound and picture of one segment start together: of two renditions to a frame of sound, within one to a part.
     fn judge_offset(&mut self, msn: u64) {
+        for r in 0..self.renditions.len() {
+            let part = self.renditions[r].part_target;
+            let measured = self.renditions[r].facts.get(&msn).and_then(|facts| facts.measured.as_ref());
+            let Some((picture, (scale, start, _))) = measured.and_then(|m| Some((m, m.sound?))) else { continue };
+            let off = nanos(start, scale)
+                - (i128::from(picture.shown) * SECOND as i128 / i128::from(picture.timescale)) as Nanos;
+            self.ledger.check(Rule::Offset, off.abs() <= part, || {
+                format!("segment {msn}: its sound starts {} us after its picture", off / 1000)
+            });
+        }
         let find = |handler: &str| {
             self.renditions.iter().find_map(|r| {
                 let measured = r.facts.get(&msn)?.measured.as_ref()?;
@@ -247,19 +262,26 @@ fn continues(ledger: &mut Ledger, at: &str, before: &Measured, now: &Measured, d
     ledger.check(Rule::DecodeTime, holds, || {
         format!("{at}: starts at {} of {}, the one before ends at {}", now.start, now.timescale, before.end)
     });
+    if let (Some((scale_before, _, end)), Some((scale, start, _))) = (before.sound, now.sound) {
+        let off = nanos(start, scale) - nanos(end, scale_before);
+        let holds = if discontinuity { off >= -MILLI } else { off == 0 };
+        ledger.check(Rule::DecodeTime, holds, || format!("{at}: its sound starts {off} ns after the end of the last"));
+    }
 }
 
 /// Judges the boxes of one segment. None where they cannot be read; else what it holds and whether it starts with a
 /// sync sample.
 fn measure(ledger: &mut Ledger, at: &str, map: &str, init: &Init, body: &[u8]) -> Option<(Measured, bool)> {
-    let chunks = match Chunk::parse(body, init.defaults) {
+    let chunks = match Chunk::parse(body, init) {
         Ok(chunks) => chunks,
         Err(fault) => {
             ledger.check(Rule::ChunkBoxes, false, || format!("{at}: {fault}"));
             return None;
         }
     };
-    let whole = chunks.iter().all(|c| !c.samples.is_empty() && c.track == init.track);
+    let sound = |c: &Chunk| c.sound.as_ref().map(|s| s.track) == init.sound.as_ref().map(|s| s.track);
+    let accompanied = |c: &Chunk| sound(c) || c.sound.is_none();
+    let whole = chunks.iter().all(|c| !c.samples.is_empty() && c.track == init.track && accompanied(c));
     ledger.check(Rule::ChunkBoxes, whole && !chunks.is_empty(), || {
         format!("{at}: {} chunks, one without samples or of another track than {}", chunks.len(), init.track)
     });
@@ -273,6 +295,13 @@ fn measure(ledger: &mut Ledger, at: &str, map: &str, init: &Init, body: &[u8]) -
         let end = pair[0].decode_time + pair[0].duration();
         ledger.check(Rule::DecodeTime, pair[1].decode_time == end, || {
             format!("{at}: a chunk starts at {}, the one before ends at {end}", pair[1].decode_time)
+        });
+    }
+    let sounds: Vec<&Chunk> = chunks.iter().filter_map(|c| c.sound.as_deref()).collect();
+    for pair in sounds.windows(2) {
+        let end = pair[0].decode_time + pair[0].duration();
+        ledger.check(Rule::DecodeTime, pair[1].decode_time == end, || {
+            format!("{at}: the sound of a chunk starts at {}, the one before ends at {end}", pair[1].decode_time)
         });
     }
     let (first, last) = (chunks.first()?, chunks.last()?);
@@ -293,6 +322,10 @@ fn measure(ledger: &mut Ledger, at: &str, map: &str, init: &Init, body: &[u8]) -
         samples: chunks.iter().map(|c| c.samples.len()).sum(),
         bytes: body.len(),
         longest: chunks.iter().flat_map(|c| &c.samples).map(|s| s.duration).max().unwrap_or(0),
+        sound: sounds.first().zip(sounds.last()).map(|(first, last)| {
+            let scale = init.sound.as_ref().map_or(1, |sound| sound.timescale.max(1));
+            (scale, first.decode_time, last.decode_time + last.duration())
+        }),
     };
     Some((measured, first.samples.first().is_some_and(|s| s.sync)))
 }
@@ -304,7 +337,18 @@ fn judge_chunk(ledger: &mut Ledger, at: &str, init: &Init, chunk: &Chunk, body: 
     ledger.check(Rule::DataOffset, chunk.data == chunk.mdat.0, || {
         format!("{at}: data_offset leads to {}, mdat's bytes begin at {}", chunk.data, chunk.mdat.0)
     });
-    let total: usize = chunk.samples.iter().map(|s| s.size).sum();
+    let own: usize = chunk.samples.iter().map(|s| s.size).sum();
+    if let Some(sound) = &chunk.sound {
+        ledger.check(Rule::MoofBase, sound.base_is_moof && !sound.odd_base, || {
+            format!("{at}: sound: default-base-is-moof {}, other base {}", sound.base_is_moof, sound.odd_base)
+        });
+        ledger.check(Rule::DataOffset, sound.data == chunk.mdat.0 + own, || {
+            format!("{at}: the sound's data_offset leads to {}, the pictures end at {}", sound.data, chunk.mdat.0 + own)
+        });
+        let all_sync = sound.samples.iter().all(|s| s.sync);
+        ledger.check(Rule::SyncNal, all_sync, || format!("{at}: sound that is no sync sample"));
+    }
+    let total = chunk.bytes();
     ledger.check(Rule::SampleSizes, total == chunk.mdat.1, || {
         format!("{at}: samples have {total} bytes, mdat has {}", chunk.mdat.1)
     });

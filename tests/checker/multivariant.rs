@@ -45,9 +45,10 @@ impl Checker {
         for media in &list.media {
             self.observe_media(&at, seen, media, plain);
         }
+        let first = self.variants.is_empty();
         for (attributes, uri) in &list.variants {
             let path = resolve(seen.path(), uri);
-            let known = self.renditions.iter().any(|r| r.path == path) || self.variants.is_empty();
+            let known = self.renditions.iter().any(|r| r.path == path) || first;
             let fits = known && uri.contains("ll=0") == plain;
             self.ledger
                 .check(Rule::VariantUris, fits, || format!("{at}: {uri} is a new rendition, or of another view"));
@@ -126,12 +127,16 @@ impl Checker {
         let listed: Vec<&str> = codecs.split(',').map(str::trim).collect();
         let mut right = true;
         for r in parts {
-            let of: Vec<String> = current_inits(&self.renditions[*r], claim.at).map(|i| i.codecs.clone()).collect();
-            right &= of.is_empty() || of.iter().any(|c| listed.contains(&c.as_str()));
+            let mut of = current_inits(&self.renditions[*r], claim.at).map(Init::all_codecs).peekable();
+            right &= of.peek().is_none() || of.any(|codecs| codecs.iter().all(|c| listed.contains(c)));
         }
-        let explained = listed.iter().all(|c| inits.iter().any(|i| i.codecs == *c));
-        self.ledger.check(Rule::Codecs, right && explained && listed.len() == parts.len(), || {
-            let real: Vec<&str> = inits.iter().map(|i| i.codecs.as_str()).collect();
+        let explained = listed.iter().all(|c| inits.iter().any(|i| i.all_codecs().contains(c)));
+        let tracks: usize = parts
+            .iter()
+            .map(|r| current_inits(&self.renditions[*r], claim.at).last().map_or(1, |i| i.all_codecs().len()))
+            .sum();
+        self.ledger.check(Rule::Codecs, right && explained && listed.len() == tracks, || {
+            let real: Vec<Vec<&str>> = inits.iter().map(|i| i.all_codecs()).collect();
             format!("{at}: CODECS {codecs:?}, the init sections say {real:?}")
         });
         let pictures: Vec<&Init> = inits.iter().copied().filter(|i| i.handler == "vide").collect();

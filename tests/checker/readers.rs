@@ -91,7 +91,7 @@ fn the_boxes_of_ffmpeg_are_read() {
         let init = Init::parse(&data[..split]).unwrap();
         assert_eq!((init.codecs.as_str(), init.handler.as_str()), (codecs, handler));
         let body = &data[split..end];
-        let chunks = Chunk::parse(body, init.defaults).unwrap();
+        let chunks = Chunk::parse(body, &init).unwrap();
         let seconds = chunks.iter().map(Chunk::duration).sum::<u64>() as f64 / f64::from(init.timescale);
         assert!((seconds - 2.0).abs() < 0.1, "{codecs}: {seconds} s");
         for chunk in &chunks {

@@ -39,6 +39,8 @@ pub(crate) struct Spec {
     pub(crate) decode_time: u64,
     /// Duration, marked sync, really an IDR.
     pub(crate) samples: Vec<(u32, bool, bool)>,
+    /// A second track, without samples.
+    pub(crate) sound: bool,
 }
 
 /// The knobs. The default breaks nothing.
@@ -236,6 +238,7 @@ impl Scene {
             mdat_extra: 0,
             decode_time: (k * count) as u64 * u64::from(duration),
             samples: (0..count).map(|i| (duration, starts(i), starts(i))).collect(),
+            sound: false,
         };
         (self.chunk)(video, k, &mut spec);
         spec.bytes(video)
@@ -374,7 +377,14 @@ impl Spec {
         let tfdt = [word(0x0100_0000), self.decode_time.to_be_bytes().to_vec()].concat();
         let tfhd = [word(flags), word(self.track)].concat();
         let traf = [mp4("tfhd", &tfhd), mp4("tfdt", &tfdt), mp4("trun", &trun)].concat();
-        mp4("moof", &[mp4("mfhd", &[word(0), word(self.sequence)].concat()), mp4("traf", &traf)].concat())
+        let mfhd = mp4("mfhd", &[word(0), word(self.sequence)].concat());
+        let mut trafs = mp4("traf", &traf);
+        if self.sound {
+            let trun = [word(0x701), word(0), word(data_offset as u32)].concat();
+            let tfhd = [word(flags), word(self.track + 1)].concat();
+            trafs.extend(mp4("traf", &[mp4("tfhd", &tfhd), mp4("tfdt", &tfdt), mp4("trun", &trun)].concat()));
+        }
+        mp4("moof", &[mfhd, trafs].concat())
     }
 }
 

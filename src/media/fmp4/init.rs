@@ -3,33 +3,42 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{TRACK_ID, timescale};
+use super::timescale;
 use crate::media::{AudioConfig, Codec, Config, VideoConfig};
 
 /// `ftyp` + `moov`.
-pub(super) fn section(config: &Config) -> Bytes {
-    let mut out = BytesMut::with_capacity(1024);
+pub(super) fn section(tracks: &[&Config]) -> Bytes {
+    let mut out = BytesMut::with_capacity(1024 * tracks.len());
     boxed(&mut out, b"ftyp", |out| {
-        out.put_slice(b"iso6\0\0\0\0iso6cmfc");
-        if config.codec() == Codec::Av1 {
+        out.put_slice(b"iso6\0\0\0\0iso6");
+        if tracks.len() == 1 {
+            // CMAF's own brand is for tracks that are alone.
+            out.put_slice(b"cmfc");
+        }
+        if tracks.iter().any(|config| config.codec() == Codec::Av1) {
             out.put_slice(b"av01");
         }
     });
     boxed(&mut out, b"moov", |out| {
-        movie_header(out, timescale(config));
-        boxed(out, b"trak", |out| track(out, config));
+        let numbered = || (1..).zip(tracks);
+        movie_header(out, tracks.first().map_or(1, |leading| timescale(leading)), tracks.len() as u32 + 1);
+        for (id, config) in numbered() {
+            boxed(out, b"trak", |out| track(out, id, config));
+        }
         boxed(out, b"mvex", |out| {
-            full_box(out, b"trex", 0, |out| {
-                out.put_u32(TRACK_ID);
-                out.put_u32(1); // default_sample_description_index
-                out.put_slice(&[0; 12]); // duration, size and flags come with each sample
-            });
+            for (id, _) in numbered() {
+                full_box(out, b"trex", 0, |out| {
+                    out.put_u32(id);
+                    out.put_u32(1); // default_sample_description_index
+                    out.put_slice(&[0; 12]); // duration, size and flags come with each sample
+                });
+            }
         });
     });
     out.freeze()
 }
 
-fn movie_header(out: &mut BytesMut, timescale: u32) {
+fn movie_header(out: &mut BytesMut, timescale: u32, next_track: u32) {
     full_box(out, b"mvhd", 0, |out| {
         out.put_slice(&[0; 8]); // creation and modification time
         out.put_u32(timescale);
@@ -39,18 +48,18 @@ fn movie_header(out: &mut BytesMut, timescale: u32) {
         out.put_slice(&[0; 10]);
         unity_matrix(out);
         out.put_slice(&[0; 24]);
-        out.put_u32(TRACK_ID + 1); // next_track_ID
+        out.put_u32(next_track);
     });
 }
 
-fn track(out: &mut BytesMut, config: &Config) {
+fn track(out: &mut BytesMut, id: u32, config: &Config) {
     let (width, height, volume) = match config {
         Config::Video(video) => (video.width, video.height, 0),
         Config::Audio(_) => (0, 0, 0x0100),
     };
     full_box(out, b"tkhd", TRACK_ENABLED_IN_MOVIE, |out| {
         out.put_slice(&[0; 8]); // creation and modification time
-        out.put_u32(TRACK_ID);
+        out.put_u32(id);
         out.put_slice(&[0; 16]); // reserved, duration, reserved
         out.put_slice(&[0; 4]); // layer, alternate_group
         out.put_u16(volume);

@@ -1,5 +1,6 @@
-//! CMAF fMP4: the init section of a track and its chunks (ISO/IEC 14496-12, ISO/IEC 23000-19). The segmenter calls
-//! it. Every track is alone in its rendition, so its id is always 1. Pure: never decides where a part ends.
+//! CMAF fMP4: init sections and chunks (ISO/IEC 14496-12, ISO/IEC 23000-19), of one track or of pictures with their
+//! sound. The segmenter calls it. Tracks are numbered from 1 in the order they are given. Pure: never decides where a
+//! part ends.
 
 mod init;
 #[cfg(test)]
@@ -30,20 +31,28 @@ pub fn timescale(config: &Config) -> u32 {
     }
 }
 
-/// The init section (`ftyp` + `moov`) of a track.
-pub fn init(config: &Config) -> Bytes {
-    init::section(config)
+/// The init section (`ftyp` + `moov`) of these tracks, the leading one first.
+pub fn init(tracks: &[&Config]) -> Bytes {
+    init::section(tracks)
 }
 
-/// One CMAF chunk (`moof` + `mdat`) of a track, in one allocation of the exact size. `decode_time` is that of the first
-/// sample, in ticks. Together the samples stay below 4 GiB, as a stream's byte budget sees to.
+/// What a fragment holds of one track.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// Decoding time of the first sample, in ticks of the track's timescale.
+    pub decode_time: u64,
+    /// In decoding order; a track without samples is left out of the fragment.
+    pub samples: &'a [Sample],
+}
+
+/// One chunk (`moof` + `mdat`), in one allocation of the exact size; the runs in the order of the init section's tracks.
+/// Together the samples stay below 4 GiB, as a stream's byte budget sees to.
 ///
 /// Written by hand and not through a box library: it runs for every part of every stream, and its layout never varies.
-pub fn fragment(sequence: u32, decode_time: u64, samples: &[Sample]) -> Bytes {
-    let run = TRUN + samples.len() * RUN_ENTRY;
-    let track = BOX + TFHD + TFDT + run;
-    let moof = BOX + MFHD + track;
-    let mdat = BOX + samples.iter().map(|sample| sample.payload.len()).sum::<usize>();
+pub fn fragment(sequence: u32, runs: &[Run<'_>]) -> Bytes {
+    let present = || runs.iter().enumerate().filter(|(_, run)| !run.samples.is_empty());
+    let moof = BOX + MFHD + present().map(|(_, run)| run.box_size()).sum::<usize>();
+    let mdat = BOX + present().map(|(_, run)| run.payload_size()).sum::<usize>();
     debug_assert!(u32::try_from(moof + mdat).is_ok(), "a part of 4 GiB");
 
     let mut out = BytesMut::with_capacity(moof + mdat);
@@ -51,38 +60,55 @@ pub fn fragment(sequence: u32, decode_time: u64, samples: &[Sample]) -> Bytes {
     header(&mut out, MFHD, b"mfhd");
     out.put_u32(0);
     out.put_u32(sequence);
-    header(&mut out, track, b"traf");
-    header(&mut out, TFHD, b"tfhd");
-    out.put_u32(DEFAULT_BASE_IS_MOOF);
-    out.put_u32(TRACK_ID);
-    header(&mut out, TFDT, b"tfdt");
-    out.put_u32(VERSION_1);
-    out.put_u64(decode_time);
-    header(&mut out, run, b"trun");
-    out.put_u32(VERSION_1 | DATA_OFFSET | EACH_SAMPLE);
-    out.put_u32(samples.len() as u32);
-    out.put_u32((moof + BOX) as u32);
-    for sample in samples {
-        out.put_u32(sample.duration);
-        out.put_u32(sample.payload.len() as u32);
-        out.put_u32(if sample.key { KEY } else { DELTA });
-        out.put_i32(sample.composition_offset);
+    let mut data = moof + BOX;
+    for (index, run) in present() {
+        run.write(&mut out, index as u32 + 1, data);
+        data += run.payload_size();
     }
     header(&mut out, mdat, b"mdat");
-    for sample in samples {
+    for sample in present().flat_map(|(_, run)| run.samples) {
         out.put_slice(&sample.payload);
     }
     debug_assert_eq!(out.len(), moof + mdat);
     out.freeze()
 }
 
+impl Run<'_> {
+    /// Bytes of its `traf`.
+    fn box_size(&self) -> usize {
+        BOX + TFHD + TFDT + TRUN + self.samples.len() * RUN_ENTRY
+    }
+
+    fn payload_size(&self) -> usize {
+        self.samples.iter().map(|sample| sample.payload.len()).sum()
+    }
+
+    /// `data`: where its payload begins, in bytes from the start of the `moof`.
+    fn write(&self, out: &mut BytesMut, track: u32, data: usize) {
+        header(out, self.box_size(), b"traf");
+        header(out, TFHD, b"tfhd");
+        out.put_u32(DEFAULT_BASE_IS_MOOF);
+        out.put_u32(track);
+        header(out, TFDT, b"tfdt");
+        out.put_u32(VERSION_1);
+        out.put_u64(self.decode_time);
+        header(out, TRUN + self.samples.len() * RUN_ENTRY, b"trun");
+        out.put_u32(VERSION_1 | DATA_OFFSET | EACH_SAMPLE);
+        out.put_u32(self.samples.len() as u32);
+        out.put_u32(data as u32);
+        for sample in self.samples {
+            out.put_u32(sample.duration);
+            out.put_u32(sample.payload.len() as u32);
+            out.put_u32(if sample.key { KEY } else { DELTA });
+            out.put_i32(sample.composition_offset);
+        }
+    }
+}
+
 fn header(out: &mut BytesMut, size: usize, kind: &[u8; 4]) {
     out.put_u32(size as u32);
     out.put_slice(kind);
 }
-
-/// Of every track: renditions have one each.
-const TRACK_ID: u32 = 1;
 
 // Sizes in bytes, with the box header.
 const BOX: usize = 8;

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use headwater::media::Config;
 use headwater::media::codec::{self, BadConfig};
-use headwater::media::fmp4::{self, Sample};
+use headwater::media::fmp4::{self, Run, Sample};
 
 /// Parses the record, and takes what comes of it through everything that a stream would.
 pub fn run(input: &[u8], parse: impl Fn(&Bytes) -> Result<Config, BadConfig>) {
@@ -40,10 +40,10 @@ fn stream(config: &Config, payload: &[u8]) {
     assert!(!key || !payload.is_empty());
     let duration = codec::packet_samples(config, payload);
     assert!(duration <= 5_760, "{duration} samples");
-    let init = fmp4::init(config);
+    let init = fmp4::init(&[config]);
     assert!(codec::silence(config).is_none_or(|silence| !silence.is_empty()));
     let sample = Sample { duration, composition_offset: 0, key, payload: Bytes::copy_from_slice(payload) };
-    for boxes in [init, fmp4::fragment(1, 0, &[sample])] {
+    for boxes in [init, fmp4::fragment(1, &[Run { decode_time: 0, samples: &[sample] }])] {
         boxes_add_up(&boxes);
     }
 }
