@@ -19,11 +19,11 @@ pub(crate) fn timescale(init: &[u8]) -> Option<u32> {
     number(mdhd, at).filter(|scale| *scale > 0)
 }
 
-/// The samples of all fragments at the beginning of a part, in decoding order.
+/// The leading track's samples of all fragments at the beginning of a part, in decoding order.
 pub(crate) fn samples(part: &[u8]) -> Vec<Sample> {
     let mut found = Vec::new();
     for (_, moof) in boxes(part).filter(|(name, _)| name == b"moof") {
-        for (_, traf) in boxes(moof).filter(|(name, _)| name == b"traf") {
+        if let Some(traf) = find(moof, "traf") {
             fragment(traf, &mut found);
         }
     }
@@ -119,7 +119,9 @@ mod tests {
         let tfdt = boxed("tfdt", &numbers(&[0x0100_0000, 1, 5]));
         // Data offset and first sample flags, then size and composition offset for each.
         let trun = boxed("trun", &numbers(&[0xa05, 2, 100, 0, 500, 0, 60, 1]));
-        let part = boxed("moof", &boxed("traf", &[tfhd, tfdt, trun].concat()));
+        let sound = boxed("traf", &[tfdt.clone(), boxed("trun", &numbers(&[0x300, 1, 20, 9]))].concat());
+        let pictures = boxed("traf", &[tfhd, tfdt, trun].concat());
+        let part = boxed("moof", &[pictures, sound].concat());
         let found = samples(&[part, boxed("mdat", b"xxxx")].concat());
         let first = (1 << 32) + 5;
         assert_eq!(
