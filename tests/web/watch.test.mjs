@@ -218,18 +218,34 @@ test('plays by the HLS of the browser where media source extensions are missing'
   await viewer.close();
 });
 
+/** Opens the watch page of a stream whose codecs that match are a codec of nobody's to the browser. */
+async function undecodable(name, codecs) {
+  const viewer = await open(browser, 'about:blank');
+  await viewer.page.route(`**/live/${name}/index.m3u8`, async (route) => {
+    const response = await route.fetch();
+    const text = await response.text();
+    await route.fulfill({ response, body: text.replace(codecs, 'zzzz.1.2.3') });
+  });
+  await viewer.page.goto(`${server.http}/watch/${name}`);
+  return viewer;
+}
+
+test('plays the sound alone where the pictures cannot be decoded, and says so', async (t) => {
+  const publisher = onAir('sound');
+  t.after(() => publisher.kill());
+  const viewer = await undecodable('sound', /avc1\.[0-9a-fA-F]+/g);
+  await viewer.until('playing');
+  const { position } = await viewer.snapshot();
+  await viewer.when((seen) => seen.position > position + 1, 'the sound goes on');
+  await viewer.shows('.poster', /Sound only.*cannot decode the pictures/s);
+  await viewer.close();
+});
+
 test('says so when the browser has no decoder, and does not flicker', async (t) => {
   const publisher = onAir('codec');
   t.after(() => publisher.kill());
-  const viewer = await open(browser, 'about:blank');
+  const viewer = await undecodable('codec', /(avc1|mp4a)\.[0-9a-fA-F.]+/g);
   const { page } = viewer;
-  // A codec of nobody's, in place of the true one.
-  await page.route('**/live/codec/index.m3u8', async (route) => {
-    const response = await route.fetch();
-    const text = await response.text();
-    await route.fulfill({ response, body: text.replace(/avc1\.[0-9a-fA-F]+/g, 'zzzz.1.2.3') });
-  });
-  await page.goto(`${server.http}/watch/codec`);
   await viewer.until('unplayable');
   await viewer.shows('.poster', /cannot play the stream/);
   await page.waitForResponse((response) => /\.m3u8$/.test(response.url()));

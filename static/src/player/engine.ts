@@ -19,6 +19,9 @@ export interface Window {
   live: boolean;
 }
 
+/** What there is to see: none where the show is sound alone, or where this browser can decode nothing but its sound. */
+export type Pictures = 'shown' | 'none' | 'undecodable';
+
 export type EngineEvent =
   /** The playlist was read again. */
   | { kind: 'window'; window: Window; epoch: string | null }
@@ -42,6 +45,7 @@ export interface Engine {
   readonly chosen: number;
   /** Codecs of what plays, as the playlist has them. */
   readonly codecs: string;
+  readonly pictures: Pictures;
   /** Estimated bandwidth in bit/s; 0 if unknown. */
   readonly bandwidth: number;
   choose(rung: number): void;

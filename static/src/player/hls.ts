@@ -1,12 +1,14 @@
 // The engine on hls.js: its configuration, and the translation of its events into the session's. Knows nothing of states.
 
 import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type HlsConfig, type LevelDetails } from 'hls.js';
-import type { Engine, EngineEvent, Rung, Window } from './engine';
+import type { Engine, EngineEvent, Pictures, Rung, Window } from './engine';
 import { epochOf } from './probe';
 
 export class HlsEngine implements Engine {
   readonly protocol = `LL-HLS, hls.js ${Hls.version}`;
   private readonly hls: Hls;
+  /** The playlist lists pictures, whether they can be decoded here or not. */
+  private offered = false;
   private mediaErrorAt = Number.NEGATIVE_INFINITY;
 
   static supported(): boolean {
@@ -19,6 +21,12 @@ export class HlsEngine implements Engine {
     private readonly tell: (event: EngineEvent) => void,
   ) {
     this.hls = new Hls(CONFIG);
+    this.hls.on(Events.MANIFEST_LOADED, (_, data) => {
+      // hls.js drops what it cannot play before it tells of any; the text still says it.
+      const answer: unknown = data.networkDetails;
+      const text = answer instanceof XMLHttpRequest ? answer.responseText : '';
+      this.offered = data.levels.some(depicts) || /RESOLUTION=\d/.test(text);
+    });
     this.hls.on(Events.MANIFEST_PARSED, () => tell({ kind: 'rungs' }));
     this.hls.on(Events.LEVEL_SWITCHED, () => tell({ kind: 'rungs' }));
     this.hls.on(Events.LEVEL_UPDATED, (_, data) => this.updated(data.details));
@@ -47,6 +55,12 @@ export class HlsEngine implements Engine {
   get codecs(): string {
     const level = this.hls.levels[Math.max(0, this.hls.currentLevel)];
     return level?.attrs.CODECS ?? level?.codecSet ?? '';
+  }
+
+  get pictures(): Pictures {
+    const levels = this.hls.levels;
+    if (levels.length === 0 || levels.some(depicts)) return 'shown';
+    return this.offered ? 'undecodable' : 'none';
   }
 
   get bandwidth(): number {
@@ -91,6 +105,10 @@ export class HlsEngine implements Engine {
     this.mediaErrorAt = now;
     return may;
   }
+}
+
+function depicts(level: { width?: number; videoCodec?: string | undefined }): boolean {
+  return (level.width ?? 0) > 0 || (level.videoCodec ?? '') !== '';
 }
 
 function windowOf(details: LevelDetails): Window {

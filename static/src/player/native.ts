@@ -1,6 +1,6 @@
 // The engine where Media Source Extensions are missing: the browser's own HLS. It steers its latency itself and tells little.
 
-import type { Engine, EngineEvent, Rung } from './engine';
+import type { Engine, EngineEvent, Pictures, Rung } from './engine';
 
 export class NativeEngine implements Engine {
   readonly protocol = 'HLS, built into the browser';
@@ -36,6 +36,10 @@ export class NativeEngine implements Engine {
 
   choose(): void {
     // The browser chooses.
+  }
+
+  get pictures(): Pictures {
+    return this.video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA || this.video.videoWidth > 0 ? 'shown' : 'none';
   }
 
   destroy(): void {

@@ -4,7 +4,7 @@
 
 import { Backoff } from './backoff';
 import { EdgeClock } from './edge';
-import type { Engine, EngineEvent, Rung, Window } from './engine';
+import type { Engine, EngineEvent, Pictures, Rung, Window } from './engine';
 import { HlsEngine } from './hls';
 import { LatencyController } from './latency';
 import { NativeEngine } from './native';
@@ -35,6 +35,7 @@ export interface Snapshot {
   playing: number;
   chosen: number;
   codecs: string;
+  pictures: Pictures;
   bandwidth: number;
   protocol: string;
   /** An ended show that can still be watched. */
@@ -198,6 +199,7 @@ export class Session {
       playing: this.engine?.playing ?? -1,
       chosen: this.engine?.chosen ?? -1,
       codecs: this.engine?.codecs ?? '',
+      pictures: this.engine?.pictures ?? 'shown',
       bandwidth: this.engine?.bandwidth ?? 0,
       protocol: this.engine?.protocol ?? '',
       replayable: this.replayable,

@@ -1,4 +1,4 @@
-// What stands in the picture's place while there is none, and the soft note over a picture that stands.
+// What stands in the picture's place while there is none, be it for a time or because the show is sound alone, and the soft note over a picture that stands.
 
 import type { Snapshot } from '../player/session';
 import { el, svg, text, toggle } from './dom';
@@ -23,8 +23,9 @@ export class Poster {
   render(snapshot: Snapshot): void {
     const { begun, state } = snapshot;
     const { title, detail } = words(snapshot);
-    const covered = !begun && state !== 'paused';
-    toggle(this.element, begun);
+    const blind = begun && snapshot.pictures !== 'shown' && title !== '';
+    const covered = (!begun && state !== 'paused') || blind;
+    toggle(this.element, begun && !blind);
     this.element.classList.toggle('bare', !covered);
     text(this.title, covered ? title : '');
     text(this.detail, covered ? detail : '');

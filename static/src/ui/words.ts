@@ -1,6 +1,7 @@
 // Every sentence that a viewer reads about the state of the show. Pure.
 
 import type { Snapshot } from '../player/session';
+import type { Pictures } from '../player/engine';
 import type { State } from '../player/state';
 
 export interface Words {
@@ -28,9 +29,15 @@ export function words(snapshot: Snapshot): Words {
     case 'buffering':
     case 'playing':
     case 'paused':
-      return { title: '', detail: '' };
+      return SIGHT[snapshot.pictures];
   }
 }
+
+const SIGHT: Record<Pictures, Words> = {
+  shown: { title: '', detail: '' },
+  none: { title: 'Sound only', detail: '' },
+  undecodable: { title: 'Sound only', detail: 'This browser cannot decode the pictures of the stream.' },
+};
 
 /** For the badge and for screen readers. */
 export const SPOKEN: Record<State, string> = {
