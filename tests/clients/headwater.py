@@ -82,14 +82,14 @@ class Headwater:
         return {stream["codec_type"]: stream for stream in json.loads(probe.stdout)["streams"]}
 
     def decode(self, name, seconds):
-        """Decodes so much of the live stream: the times of its frames by media type, and the lines of any complaint."""
+        """Decodes so much of every variant: the times of their frames by media type and track, and the lines of any complaint."""
         command = ["ffprobe", "-v", "repeat+warning", "-read_intervals", f"%+{seconds}", "-of", "json"]
-        command += ["-show_entries", "frame=media_type,pts_time", self.playlist_url(name)]
+        command += ["-show_entries", "frame=media_type,stream_index,pts_time", self.playlist_url(name)]
         decoder = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_LIMIT)
         assert decoder.returncode == 0, f"ffprobe: {decoder.stderr}\n{self.words()}"
         times = collections.defaultdict(list)
         for frame in json.loads(decoder.stdout)["frames"]:
-            times[frame["media_type"]].append(float(frame["pts_time"]))
+            times[frame["media_type"], frame["stream_index"]].append(float(frame["pts_time"]))
         return times, [line for line in decoder.stderr.splitlines() if RELOADED not in line]
 
     def words(self):
