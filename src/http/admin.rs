@@ -67,8 +67,8 @@ struct Operator {
 }
 
 impl Respond for Arc<Operator> {
-    async fn respond(self, asked: Asked) -> Response<Body> {
-        let answer = admitted(&asked).and_then(|()| self.answer(&asked));
+    async fn respond(&self, asked: &Asked) -> Response<Body> {
+        let answer = admitted(asked).and_then(|()| self.answer(asked));
         let mut response = answer.unwrap_or_else(|error| error.response());
         if asked.method == Method::HEAD {
             behead(&mut response);

@@ -26,7 +26,7 @@ use super::watched::Watched;
 
 /// Answers requests.
 pub(super) trait Respond: Clone + Send + Sync + 'static {
-    fn respond(self, asked: Asked) -> impl Future<Output = Response<Body>> + Send;
+    fn respond(&self, asked: &Asked) -> impl Future<Output = Response<Body>> + Send;
 }
 
 /// Answers every request that there is no room: for connections beyond the limit.
@@ -34,7 +34,7 @@ pub(super) trait Respond: Clone + Send + Sync + 'static {
 pub(super) struct Full;
 
 impl Respond for Full {
-    async fn respond(self, _asked: Asked) -> Response<Body> {
+    async fn respond(&self, _asked: &Asked) -> Response<Body> {
         Error::Busy.response()
     }
 }
@@ -114,7 +114,7 @@ impl Manner {
     {
         pulse.reads_are_heads();
         let service = service_fn(|request| answer(pulse, &respond, request));
-        let connection = self.http1.serve_connection(TokioIo::new(io), service);
+        let connection = pin!(self.http1.serve_connection(TokioIo::new(io), service));
         finish(connection, pulse, http1::Connection::graceful_shutdown).await;
     }
 
@@ -125,7 +125,7 @@ impl Manner {
     {
         let owner = pulse.clone();
         let service = service_fn(move |request| answer(&owner, &respond, request));
-        let connection = self.http2.serve_connection(TokioIo::new(io), service);
+        let connection = pin!(self.http2.serve_connection(TokioIo::new(io), service));
         finish(connection, pulse, http2::Connection::graceful_shutdown).await;
     }
 }
@@ -142,15 +142,18 @@ fn answer<R: Respond>(
     let asked = Asked::of(&request);
     drop(request);
     async move {
-        let mut response = respond.respond(asked).await;
+        let mut response = respond.respond(&asked).await;
         response.body_mut().keep(in_flight);
         Ok(response)
     }
 }
 
-/// Drives a connection; asks it to finish when its pulse says so.
-async fn finish<C: Future<Output = hyper::Result<()>>>(connection: C, pulse: &Pulse, farewell: fn(Pin<&mut C>)) {
-    let mut connection = pin!(connection);
+/// Drives a connection; asks it to finish when its pulse says so. By reference: a future that is handed over by value
+/// takes its room twice, and there is one for each viewer.
+async fn finish<C>(mut connection: Pin<&mut C>, pulse: &Pulse, farewell: fn(Pin<&mut C>))
+where
+    C: Future<Output = hyper::Result<()>>,
+{
     let mut told = false;
     let ended = poll_fn(|cx| {
         if !told && pulse.verdict() != Verdict::Live {

@@ -1,7 +1,7 @@
 //! What viewers are answered: one request in, one response out. Decides nothing about media; asks the [`Source`].
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
@@ -34,11 +34,11 @@ pub(super) struct Viewer<S> {
 }
 
 impl<S: Source> Respond for Arc<Viewer<S>> {
-    async fn respond(self, asked: Asked) -> Response<Body> {
+    async fn respond(&self, asked: &Asked) -> Response<Body> {
         let mut kind = Kind::None;
-        let answer = match admitted(&asked) {
+        let answer = match admitted(asked) {
             Ok(()) if asked.method == Method::OPTIONS => Ok(self.origins.preflight(asked.origin.as_ref())),
-            Ok(()) => self.answer(&asked, &mut kind).await,
+            Ok(()) => self.answer(asked, &mut kind).await,
             Err(error) => Err(error),
         };
         let mut response = answer.unwrap_or_else(|error| error.response());
@@ -66,24 +66,23 @@ impl<S: Source> Viewer<S> {
             Route::Ready => self.readiness.response(),
             Route::Multivariant { name } => {
                 let Reload { plain, .. } = directives::read(asked.query())?;
-                let rendered = self.held(self.source.multivariant(name, plain)).await?;
+                let rendered = self.held(pin!(self.source.multivariant(name, plain))).await?;
                 Ok(playlist::response(&rendered, asked))
             }
             Route::Playlist { name, rendition } => {
                 let reload = directives::read(asked.query())?;
-                let rendered = self.held(self.source.playlist(name, rendition, reload)).await?;
+                let rendered = self.held(pin!(self.source.playlist(name, rendition, reload))).await?;
                 Ok(playlist::response(&rendered, asked))
             }
             Route::Media { name, epoch, rendition, file } => {
-                let media = self.held(self.source.media(name, epoch, rendition, file)).await?;
+                let media = self.held(pin!(self.source.media(name, epoch, rendition, file))).await?;
                 media::response(media, asked)
             }
         }
     }
 
     /// Waits for an answer; shows it as held when it does not come at once.
-    async fn held<T>(&self, answer: impl Future<Output = T>) -> T {
-        let mut answer = pin!(answer);
+    async fn held<T>(&self, mut answer: Pin<&mut impl Future<Output = T>>) -> T {
         let at_once = std::future::poll_fn(|cx| {
             Poll::Ready(match answer.as_mut().poll(cx) {
                 Poll::Ready(answer) => Some(answer),
