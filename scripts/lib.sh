@@ -56,9 +56,10 @@ version_at_least() {
   [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
 }
 
-# A C compiler (for aws-lc and mimalloc) and a Rust new enough for Cargo.toml's rust-version.
+# A C compiler with make (for aws-lc and jemalloc) and a Rust new enough for Cargo.toml's rust-version.
 need_rust() {
   need cc build-essential
+  need make build-essential
   [ -n "${CARGO:-}" ] && return 0
   local want have
   want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")

@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use headwater::config::{Action, Effective, Invocation};
 use headwater::{logging, server};
 
-/// Many small, short-lived buffers on all threads: mimalloc keeps resident memory flat where the system's allocator grows.
+/// Media is allocated on one thread and freed on another, and the one that allocated it may sleep from then on: jemalloc
+/// gives memory back on a thread of its own, and not only on the way through an allocation. `.cargo/config.toml` has its
+/// settings.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let invocation = Invocation::of_process();

@@ -11,7 +11,7 @@ mod sound;
 mod window;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -192,10 +192,12 @@ impl Hls {
             let over = presentation.run(&stream, cursor, &self.shared.settings, self.shared.hub.budget()).await;
             if over == Over::Ended {
                 let name = stream.name().clone();
-                // What viewers may still ask for is in the presentation; the frames are no longer needed.
-                drop(stream);
+                // What viewers may still ask for is in the presentation; the frames are no longer needed. Neither is the
+                // presentation, once later epochs have taken its place under the name.
+                let shown = Arc::downgrade(&presentation);
+                drop((stream, presentation));
                 tokio::time::sleep(self.shared.settings.linger).await;
-                self.forget(name.as_str(), &presentation);
+                self.forget(name.as_str(), &shown);
                 return;
             }
             // Its players find the end and then the new epoch.
@@ -210,12 +212,13 @@ impl Hls {
         names.insert(name.to_owned(), Shown { newest: presentation, before });
     }
 
-    fn forget(&self, name: &str, presentation: &Arc<Presentation>) {
+    fn forget(&self, name: &str, presentation: &Weak<Presentation>) {
+        let is_over = |shown: &Arc<Presentation>| Arc::as_ptr(shown) == presentation.as_ptr();
         let mut names = self.shared.names.write().unwrap_or_else(PoisonError::into_inner);
         let Some(shown) = names.get_mut(name) else { return };
-        if Arc::ptr_eq(&shown.newest, presentation) {
+        if is_over(&shown.newest) {
             names.remove(name);
-        } else if shown.before.as_ref().is_some_and(|before| Arc::ptr_eq(before, presentation)) {
+        } else if shown.before.as_ref().is_some_and(is_over) {
             shown.before = None;
         }
     }
@@ -240,5 +243,87 @@ impl Hls {
 impl Settings {
     fn part_target(&self) -> Time {
         Time::from_duration(self.part_target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use crate::access::StreamName;
+    use crate::hub::{self, Source, Takeover};
+    use crate::media::{Codec, Config, Frame, VideoConfig};
+
+    fn hub() -> Hub {
+        Hub::new(hub::Settings {
+            takeover: Takeover::Newest,
+            reconnect_window: Duration::from_secs(30),
+            media_idle: Duration::from_secs(5),
+            end_on_unpublish: true,
+            max_streams: 2,
+            stream_bytes: 1 << 20,
+            process_bytes: 1 << 30,
+            segment_target: Duration::from_secs(2),
+            segment_max: Duration::from_secs(10),
+        })
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            part_target: Duration::from_millis(256),
+            hold_back_parts: 3,
+            window: Duration::from_secs(30),
+            linger: Duration::from_secs(60),
+            start_timeout: Duration::from_secs(1),
+        }
+    }
+
+    fn frame(config: &Arc<Config>, number: i64) -> Frame {
+        let at = Time::from_millis(40 * number);
+        let payload = Bytes::from(vec![0; 1000]);
+        Frame { dts: at, pts: at, key: number == 0, cut: None, config: config.clone(), payload }
+    }
+
+    /// One short show, until all that is left of it is what lingers.
+    async fn show(hub: &Hub, hls: &Hls) {
+        let config = Arc::new(Config::Video(VideoConfig {
+            codec: Codec::H264,
+            record: Bytes::from_static(&[1, 0x64, 0, 31, 0xff]),
+            width: 640,
+            height: 360,
+            codecs: "avc1.64001f".into(),
+        }));
+        let source = Source { protocol: "rtmp", peer: ([127, 0, 0, 1], 1).into(), client: String::new() };
+        let mut publisher = hub.publish(&StreamName::new("show").unwrap(), source).unwrap();
+        (0..FRAMES).for_each(|number| publisher.push(frame(&config, number)).unwrap());
+        let epoch = hub.stream("show").unwrap().epoch();
+        // What goes on without a sleep is done by then.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        publisher.finish();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(hls.of_epoch("show", epoch).is_some_and(|shown| !shown.progress().renditions.is_empty()));
+    }
+
+    const FRAMES: i64 = 50;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_comes_and_goes_keeps_two_epochs_in_memory_and_in_the_end_none() {
+        let (hub, stop) = (hub(), CancellationToken::new());
+        let hls = Hls::new(hub.clone(), settings());
+        let follower = hls.clone();
+        let told = stop.clone();
+        let following = tokio::spawn(async move { follower.follow(told).await });
+        tokio::task::yield_now().await;
+        show(&hub, &hls).await;
+        let one = hub.budget().used();
+        assert!(one > 1000 * FRAMES as usize, "{one}");
+        for _ in 0..10 {
+            show(&hub, &hls).await;
+            assert!(hub.budget().used() <= 2 * one, "{} bytes where one epoch has {one}", hub.budget().used());
+        }
+        tokio::time::sleep(settings().linger + Duration::from_secs(1)).await;
+        assert_eq!((hub.budget().used(), hls.on_air("show")), (0, false));
+        stop.cancel();
+        following.await.unwrap();
     }
 }

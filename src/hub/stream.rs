@@ -77,7 +77,8 @@ pub struct Stream {
     began: Instant,
     began_wall: SystemTime,
     reader: Reader<Frame>,
-    live: Mutex<Live>,
+    /// Boxed, so that it goes with the stream: events of the hub hold on to the allocation that it would be in.
+    live: Box<Mutex<Live>>,
     counters: [Counter; 2],
 }
 
@@ -145,7 +146,7 @@ impl Stream {
             began,
             began_wall: SystemTime::now(),
             reader,
-            live: Mutex::new(Live { log: Some(log), ..live }),
+            live: Box::new(Mutex::new(Live { log: Some(log), ..live })),
             counters: [counter("video"), counter("audio")],
         }
     }
@@ -310,5 +311,17 @@ fn count_repairs(before: &Counts, after: &Counts) {
     }
     if after.forced_cuts > before.forced_cuts {
         metrics::counter!("headwater_hls_forced_cuts_total").increment(after.forced_cuts - before.forced_cuts);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The hub keeps thousands of events, each of which keeps so much of a stream that is long over.
+    #[test]
+    fn little_of_a_stream_outlives_it() {
+        assert!(size_of::<Stream>() <= 160, "{} bytes", size_of::<Stream>());
+        assert!(size_of::<Live>() > 2 * size_of::<Stream>());
     }
 }

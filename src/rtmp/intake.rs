@@ -1,5 +1,5 @@
-//! The read buffer of a connection. Messages are slices of it, so a block goes on living while one of them does; the
-//! buffer fills a block before it takes another, and takes the old one again when nobody holds it any more.
+//! The read buffer of a connection. Long messages are slices of it, so a block goes on living while one of them does;
+//! the buffer fills a block before it takes another, and takes the old one again when nobody holds it any more.
 
 use std::io;
 

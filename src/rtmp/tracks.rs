@@ -45,12 +45,12 @@ pub enum Error {
 impl Tracks {
     /// Takes a video message.
     pub fn video(&mut self, timestamp: u32, body: &Bytes) -> Result<Step, Error> {
-        self.take(Kind::Video, timestamp, flv::video(body))
+        self.take(Kind::Video, timestamp, flv::video(body), body.len())
     }
 
     /// Takes an audio message.
     pub fn audio(&mut self, timestamp: u32, body: &Bytes) -> Result<Step, Error> {
-        self.take(Kind::Audio, timestamp, flv::audio(body))
+        self.take(Kind::Audio, timestamp, flv::audio(body), body.len())
     }
 
     /// What was dropped so far.
@@ -58,7 +58,13 @@ impl Tracks {
         &self.dropped
     }
 
-    fn take(&mut self, kind: Kind, timestamp: u32, tag: Result<Tag, flv::Error>) -> Result<Step, Error> {
+    fn take(
+        &mut self,
+        kind: Kind,
+        timestamp: u32,
+        tag: Result<Tag, flv::Error>,
+        message: usize,
+    ) -> Result<Step, Error> {
         let ms = self.clock.unwrap(timestamp);
         let tag = match tag {
             Ok(tag) => tag,
@@ -76,7 +82,10 @@ impl Tracks {
                 let dts = Time::from_millis(ms) + Time::from_ticks(tag.nanos.into(), NANOS);
                 let pts = dts + Time::from_millis(composition_ms.into());
                 match track.frame(codec, payload, &mut self.dropped) {
-                    Ok((config, key, payload)) => Ok(Step::Frame(Frame { dts, pts, key, cut: None, config, payload })),
+                    Ok((config, key, payload)) => {
+                        let payload = unpinned(payload, message);
+                        Ok(Step::Frame(Frame { dts, pts, key, cut: None, config, payload }))
+                    }
                     Err(reason) => Ok(self.drop_one(reason)),
                 }
             }
@@ -130,7 +139,7 @@ impl Track {
             Config::Audio(_) => payload,
         };
         let key = config.kind() == Kind::Audio || codec::is_random_access(config, &payload);
-        Ok((config.clone(), key, unpinned(payload)))
+        Ok((config.clone(), key, payload))
     }
 }
 
@@ -146,10 +155,10 @@ fn access_unit(config: &VideoConfig, payload: Bytes, dropped: &mut Dropped) -> R
     if payload.is_empty() { Err(Reason::Empty) } else { Ok(payload) }
 }
 
-/// A payload is a slice of a read block, and a frame log keeps it for long: a small one is copied, so that some hundred
-/// bytes of sound do not keep 64 KiB in memory that no budget counts.
-fn unpinned(payload: Bytes) -> Bytes {
-    if payload.len() < MIN_SLICE { Bytes::copy_from_slice(&payload) } else { payload }
+/// A payload is a slice of its message, and a frame log keeps it for long: one that is less than half of the message
+/// (another track had the rest) is copied, so that it does not keep memory that no budget counts.
+fn unpinned(payload: Bytes, message: usize) -> Bytes {
+    if payload.len() < message / 2 { Bytes::copy_from_slice(&payload) } else { payload }
 }
 
 /// The connection's clock: 32-bit milliseconds made endless. A step of less than half the range is taken as what it
@@ -229,8 +238,6 @@ impl Dropped {
 const AVCC_LENGTH_SIZE: usize = 4;
 const HVCC_LENGTH_SIZE: usize = 21;
 const NANOS: u32 = 1_000_000_000;
-/// A sixteenth of a read block.
-const MIN_SLICE: usize = 4096;
 
 #[cfg(test)]
 mod tests;

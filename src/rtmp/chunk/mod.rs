@@ -1,6 +1,6 @@
 //! The chunk stream: bytes to messages ([`Reader`]) and messages to bytes ([`Writer`]). Sans-IO; `protocol` and `client`
-//! own one of each. A message that arrives in one chunk is handed out as a slice of the read buffer, all others cost one
-//! copy. What a remote sender can make this module hold is bounded by [`Limits`], whatever sizes it announces.
+//! own one of each. A long message that arrives in one chunk is handed out as a slice of the read buffer, all others cost
+//! one copy. What a remote sender can make this module hold is bounded by [`Limits`], whatever sizes it announces.
 
 mod header;
 mod reader;

@@ -105,7 +105,7 @@ impl Reader {
         input.advance(header_size);
         self.streams[index].last = next;
         if size == next.length {
-            return Ok(Step::Message(next.message(input.split_to(size).freeze())));
+            return Ok(Step::Message(next.message(taken(input, size))));
         }
         self.append(index, input, size)
     }
@@ -174,6 +174,18 @@ impl Reader {
             stream.partial = None;
         }
     }
+}
+
+/// A message that came in one chunk: a slice of the read block where it fills most of one, else a copy. Frames are kept
+/// for long, and a slice would keep a whole block for each of them that no budget counts; the block of one that was
+/// copied is read into again.
+fn taken(input: &mut BytesMut, size: usize) -> Bytes {
+    if size >= MIN_SLICE {
+        return input.split_to(size).freeze();
+    }
+    let copy = Bytes::copy_from_slice(&input[..size]);
+    input.advance(size);
+    copy
 }
 
 /// What one look at the input led to.
@@ -304,13 +316,18 @@ impl Aggregate {
             return None;
         }
         self.rest.advance(11);
-        let payload = self.rest.split_to(length);
+        // A copy, so that the part does not keep the others.
+        let payload = Bytes::copy_from_slice(&self.rest[..length]);
+        self.rest.advance(length);
         self.rest.advance(self.rest.len().min(BACK_POINTER));
         let first = *self.first.get_or_insert(time);
         let timestamp = self.timestamp.wrapping_add(time.wrapping_sub(first));
         Some(Message { timestamp, kind: h[0].into(), stream: self.stream, payload })
     }
 }
+
+/// Half a read block.
+const MIN_SLICE: usize = WHOLE_CHUNK / 2;
 
 /// What is reserved for a message before its bytes have come. Longer ones grow as they arrive.
 const FIRST_RESERVE: usize = 256 * 1024;

@@ -53,14 +53,23 @@ fn set_chunk_size(value: u32) -> BytesMut {
     out
 }
 
+/// What a frame log keeps alive with a payload must be about what it counts.
 #[test]
-fn a_message_in_one_chunk_is_a_slice_of_the_input() {
-    let mut input = BytesMut::new();
-    Writer::default().write(6, &video(40, 100), &mut input);
-    let from = input.as_ptr() as usize;
-    let got = Reader::new(Limits::default()).next(&mut input).unwrap().unwrap();
-    assert_eq!(got, video(40, 100));
-    assert_eq!(got.payload.as_ptr() as usize, from + 12);
+fn a_payload_keeps_at_most_twice_its_own_length_in_memory() {
+    for length in [1, 100, 4096, 20_000, WHOLE_CHUNK / 2, 50_000, WHOLE_CHUNK] {
+        let mut input = BytesMut::with_capacity(4 * WHOLE_CHUNK);
+        let mut writer = Writer::default();
+        writer.set_chunk_size(WHOLE_CHUNK as u32, &mut input);
+        let mut reader = Reader::new(Limits::default());
+        assert_eq!(reader.next(&mut input).unwrap(), None);
+        writer.write(6, &video(40, length), &mut input);
+        let block = input.as_ptr() as usize;
+        let got = reader.next(&mut input).unwrap().unwrap();
+        assert_eq!(got, video(40, length));
+        let is_slice = (block..block + 2 * WHOLE_CHUNK).contains(&(got.payload.as_ptr() as usize));
+        let kept = if is_slice { WHOLE_CHUNK } else { length };
+        assert!(kept <= 2 * length, "{length} bytes keep {kept}");
+    }
 }
 
 #[test]
