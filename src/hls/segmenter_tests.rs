@@ -152,9 +152,12 @@ fn sound_config() -> Arc<Config> {
     }))
 }
 
+/// Decoding time and length, in ticks.
+type Span = (u64, u64);
+
 /// Ten seconds of pictures with sound that arrives `late` ms after them; a break after five seconds. Gives, per part, the
 /// decoding time and length of the pictures in 90 kHz and of the sound in 48 kHz, and whether a segment began there.
-fn with_sound(late: i64) -> Vec<(bool, (u64, u64), Option<(u64, u64)>)> {
+fn with_sound(late: i64) -> Vec<(bool, Span, Option<Span>)> {
     let (pictures, sound) = (config(), sound_config());
     let mut segmenter = Segmenter::new(Time::from_millis(256), Some(sound.clone()));
     let mut out = Vec::new();
@@ -193,7 +196,7 @@ fn with_sound(late: i64) -> Vec<(bool, (u64, u64), Option<(u64, u64)>)> {
 }
 
 /// Decoding time and length of each track in a fragment.
-fn runs(bytes: &Bytes) -> Vec<(u64, u64)> {
+fn runs(bytes: &Bytes) -> Vec<Span> {
     let moof = mp4_atom::Moof::read_from(&mut std::io::Cursor::new(bytes)).unwrap();
     let run = |traf: &mp4_atom::Traf| {
         let length = traf.trun[0].samples.iter().map(|sample| u64::from(sample.duration.unwrap())).sum();

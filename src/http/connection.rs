@@ -1,10 +1,12 @@
 //! One connection from its first byte to its last: TLS or none, HTTP/1.1 or HTTP/2, until it ends or is ended.
 
 use std::convert::Infallible;
+use std::error::Error as StdError;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -17,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::asked::Asked;
+use super::batch::{Batched, Gate};
 use super::body::Body;
 use super::counters::Counters;
 use super::error::Error;
@@ -88,21 +91,24 @@ impl Manner {
     async fn plain<R: Respond>(&self, mut io: Watched<TcpStream>, pulse: &Arc<Pulse>, respond: R) {
         match io.opens_http2().await {
             // On the heap, as TLS is: a connection has the size of its largest branch, and most are plain HTTP/1.
-            Ok(true) => Box::pin(self.http2(io, pulse, respond)).await,
+            Ok(true) => Box::pin(self.http2(io, at_once, pulse, respond)).await,
             Ok(false) => self.http1(io, pulse, respond).await,
             Err(_) => {}
         }
     }
 
     async fn secure<R: Respond>(&self, tls: &TlsAcceptor, io: Watched<TcpStream>, pulse: &Arc<Pulse>, respond: R) {
-        let stream = match tokio::time::timeout(self.handshake_timeout, tls.accept(io)).await {
+        let mut stream = match tokio::time::timeout(self.handshake_timeout, tls.accept(Gate::new(io))).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => return tracing::debug!("TLS handshake took too long"),
         };
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            self.http2(stream, pulse, respond).await;
+            let stream = Batched::new(stream);
+            let rests = stream.clone();
+            self.http2(stream, move |cx| rests.poll_push(cx), pulse, respond).await;
         } else {
+            stream.get_mut().1.set_buffer_limit(Some(SEALED));
             self.http1(stream, pulse, respond).await;
         }
     }
@@ -113,28 +119,30 @@ impl Manner {
         R: Respond,
     {
         pulse.reads_are_heads();
-        let service = service_fn(|request| answer(pulse, &respond, request));
+        let service = service_fn(|request| answer(pulse, &respond, request, false));
         let connection = pin!(self.http1.serve_connection(TokioIo::new(io), service));
-        finish(connection, pulse, http1::Connection::graceful_shutdown).await;
+        finish(connection, at_once, pulse, http1::Connection::graceful_shutdown).await;
     }
 
-    async fn http2<I, R>(&self, io: I, pulse: &Arc<Pulse>, respond: R)
+    /// `rests`: what to do whenever the connection has no more to say for now.
+    async fn http2<I, R>(&self, io: I, rests: impl FnMut(&mut Context<'_>) -> Push, pulse: &Arc<Pulse>, respond: R)
     where
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         R: Respond,
     {
         let owner = pulse.clone();
-        let service = service_fn(move |request| answer(&owner, &respond, request));
+        let service = service_fn(move |request| answer(&owner, &respond, request, true));
         let connection = pin!(self.http2.serve_connection(TokioIo::new(io), service));
-        finish(connection, pulse, http2::Connection::graceful_shutdown).await;
+        finish(connection, rests, pulse, http2::Connection::graceful_shutdown).await;
     }
 }
 
-/// One request, in flight from now until its answer's last byte is handed over.
+/// One request, in flight from now until its answer's last byte is handed over; `framed`: over HTTP/2.
 fn answer<R: Respond>(
     pulse: &Arc<Pulse>,
     respond: &R,
     request: Request<Incoming>,
+    framed: bool,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<R> {
     let in_flight = pulse.begin();
     let respond = respond.clone();
@@ -143,15 +151,23 @@ fn answer<R: Respond>(
     drop(request);
     async move {
         let mut response = respond.respond(&asked).await;
-        response.body_mut().keep(in_flight);
+        let body = response.body_mut();
+        body.keep(in_flight);
+        if framed {
+            body.in_frames();
+        }
         Ok(response)
     }
 }
 
 /// Drives a connection; asks it to finish when its pulse says so. By reference: a future that is handed over by value
 /// takes its room twice, and there is one for each viewer.
-async fn finish<C>(mut connection: Pin<&mut C>, pulse: &Pulse, farewell: fn(Pin<&mut C>))
-where
+async fn finish<C>(
+    mut connection: Pin<&mut C>,
+    mut rests: impl FnMut(&mut Context<'_>) -> Push,
+    pulse: &Pulse,
+    farewell: fn(Pin<&mut C>),
+) where
     C: Future<Output = hyper::Result<()>>,
 {
     let mut told = false;
@@ -160,13 +176,30 @@ where
             told = true;
             farewell(connection.as_mut());
         }
-        connection.as_mut().poll(cx)
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(ended.map_err(Into::into));
+        }
+        match rests(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+            _ => Poll::Pending,
+        }
     });
-    if let Err(error) = ended.await {
+    let ended: Result<(), Box<dyn StdError + Send + Sync>> = ended.await;
+    if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }
 }
 
+/// Whether what was written is out.
+type Push = Poll<io::Result<()>>;
+
+/// For connections that hold nothing back.
+fn at_once(_: &mut Context<'_>) -> Push {
+    Poll::Ready(Ok(()))
+}
+
+/// Bytes of an answer that HTTP/1.1 over TLS seals and writes at once; a slow peer's connection holds so much.
+const SEALED: usize = 128 * 1024;
 /// Bytes of an answer that HTTP/1 gathers for one writev: a segment's chunks go out together. They are shared bytes, not
 /// copies, so this costs a connection no memory.
 const WRITE_BUFFER: usize = 1024 * 1024;

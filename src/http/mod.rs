@@ -11,6 +11,7 @@
 
 mod admin;
 mod asked;
+mod batch;
 mod body;
 mod conditional;
 mod connection;

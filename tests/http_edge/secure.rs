@@ -69,6 +69,39 @@ async fn both_versions_over_tls_and_http2_without() {
 }
 
 #[tokio::test]
+async fn long_answers_and_held_ones_come_whole_over_tls() {
+    let files = Files::new();
+    let trusted = files.renew();
+    let certificates = Certificates::load(&files.cert, &files.key).unwrap();
+    let settings = Settings { tls_listen: Some("127.0.0.1:0".parse().unwrap()), ..settings() };
+    let double = Double::new();
+    let edge = Edge::start(settings, double.clone(), Some(certificates.for_http().unwrap())).unwrap();
+    let addr = edge.tls_addr().unwrap();
+    let stream = secure(addr, &connector(&trusted, &[b"h2"])).await.unwrap();
+    let Client::Two(sender) = Client::http2(stream).await else { panic!() };
+    let held = tokio::spawn({
+        let mut client = Client::Two(sender.clone());
+        async move { client.get("/live/show/video.m3u8?_HLS_msn=8").await }
+    });
+    let mut sides = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let mut client = Client::Two(sender.clone());
+        sides.spawn(async move { client.get("/live/show/1/video/big.m4s").await.body });
+    }
+    let stream = secure(addr, &connector(&trusted, &[b"http/1.1"])).await.unwrap();
+    let mut one = Client::http1(stream).await;
+    sides.spawn(async move { one.get("/live/show/1/video/big.m4s").await.body });
+    while let Some(body) = sides.join_next().await {
+        let body = body.unwrap();
+        assert_eq!(body.len(), 64 << 20);
+        assert!(body[63 << 20..].iter().all(|byte| *byte == 1));
+    }
+    double.waiting(1).await;
+    double.publish(8);
+    assert_eq!(held.await.unwrap().status, 200);
+}
+
+#[tokio::test]
 async fn a_renewed_certificate_is_shown_without_a_restart() {
     let files = Files::new();
     let old = files.renew();
