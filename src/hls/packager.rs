@@ -48,6 +48,8 @@ struct Tracks {
     /// Beside video: audio that waits until it is known which segment it belongs to. Bounded in time by the timeline,
     /// which starts a new epoch where one track runs away from the other.
     waiting: VecDeque<Frame>,
+    /// Beside audio: video, from the first frame of a segment on, that waits until the sound of the one before is there.
+    ahead: VecDeque<Frame>,
     /// Segments that have begun in the video and not yet in the audio.
     cuts: VecDeque<Cut>,
     /// No video frame that is still to come is shown before this.
@@ -84,6 +86,7 @@ impl Packager {
             let seconds = (last.dts - first.dts + Time::from_millis(500)).ticks(1).max(1);
             self.open(u32::try_from(seconds).unwrap_or(u32::MAX), out);
         }
+        self.release_video(true, out);
         let Some(tracks) = &mut self.tracks else { return };
         tracks.release_audio(Time::MAX, &mut self.segmented);
         if let Some(audio) = &mut tracks.audio {
@@ -118,6 +121,7 @@ impl Packager {
             video: video.map(|_| Segmenter::new(plan.part_target, sound)),
             audio: audio.map(|_| Segmenter::new(plan.part_target, None)),
             waiting: VecDeque::new(),
+            ahead: VecDeque::new(),
             cuts: VecDeque::new(),
             safe: Time::ZERO,
             last_video: None,
@@ -130,30 +134,60 @@ impl Packager {
         let Some(tracks) = &mut self.tracks else { return };
         match frame.kind() {
             Kind::Video => {
-                if frame.cut.is_some_and(|cut| cut.discontinuity) {
-                    // What was logged before a break belongs before it, whatever its time.
-                    tracks.release_audio(Time::MAX, &mut self.segmented);
-                    give(Kind::Audio, &mut self.segmented, out);
+                let breaks = frame.cut.is_some_and(|cut| cut.discontinuity);
+                tracks.ahead.push_back(frame);
+                self.release_video(breaks, out);
+            }
+            Kind::Audio => {
+                if tracks.video.is_none() {
+                    tracks.cuts.extend(frame.cut);
                 }
-                tracks.push_video(&frame, &mut self.segmented);
-                give(Kind::Video, &mut self.segmented, out);
+                if let Some(video) = &mut tracks.video {
+                    video.accompany(&frame, &mut self.segmented);
+                    give(Kind::Video, &mut self.segmented, out);
+                }
+                tracks.waiting.push_back(frame);
+                self.release_video(false, out);
             }
-            Kind::Audio if tracks.video.is_none() => tracks.cuts.extend(frame.cut),
-            Kind::Audio => {}
         }
-        if frame.kind() == Kind::Audio {
-            if let Some(video) = &mut tracks.video {
-                video.accompany(&frame);
+        self.release_audio(out);
+    }
+
+    /// Sends on the video whose turn it is; `all`: whatever its sound does.
+    fn release_video(&mut self, all: bool, out: &mut Vec<Packaged>) {
+        while let Some(tracks) = &mut self.tracks
+            && let Some(frame) = tracks.next_video(all)
+        {
+            if frame.cut.is_some_and(|cut| cut.discontinuity) {
+                // What was logged before a break belongs before it, whatever its time.
+                tracks.release_audio(Time::MAX, &mut self.segmented);
+                give(Kind::Audio, &mut self.segmented, out);
             }
-            tracks.waiting.push_back(frame);
+            tracks.push_video(&frame, &mut self.segmented);
+            give(Kind::Video, &mut self.segmented, out);
         }
+    }
+
+    fn release_audio(&mut self, out: &mut Vec<Packaged>) {
+        let Some(tracks) = &mut self.tracks else { return };
         let safe = if tracks.video.is_none() { Time::MAX } else { tracks.safe };
         tracks.release_audio(safe, &mut self.segmented);
         give(Kind::Audio, &mut self.segmented, out);
     }
 }
 
+/// Pictures wait so long for their sound. Longer than the timeline waits before it puts silence in its place.
+const PATIENCE: Time = Time::from_millis(2_000);
+
 impl Tracks {
+    /// The next video frame to send on. One that begins a segment waits for the sound of the segment before.
+    fn next_video(&mut self, all: bool) -> Option<Frame> {
+        let (front, newest) = (self.ahead.front()?, self.ahead.back()?);
+        let waited = newest.dts - front.dts;
+        let early = front.cut.is_some() && self.video.as_ref().is_some_and(|video| !video.covers(front.pts));
+        if early && !all && self.last_video.is_some() && waited < PATIENCE { None } else { self.ahead.pop_front() }
+    }
+
     fn push_video(&mut self, frame: &Frame, out: &mut Vec<Output>) {
         let Some(video) = &mut self.video else { return };
         if let Some(cut) = frame.cut {

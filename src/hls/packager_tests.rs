@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use mp4_atom::ReadFrom;
 
 use super::*;
 use crate::hub::Limits;
@@ -41,6 +42,8 @@ struct Seen {
     duration: Time,
     parts: usize,
     closed: bool,
+    /// In a rendition of pictures: where their sound ends.
+    sound: Time,
 }
 
 struct Rig {
@@ -119,6 +122,7 @@ impl Rig {
                         }
                         Output::Part(part) => {
                             let last = seen.last_mut().unwrap();
+                            last.sound = sound_end(&part.bytes).unwrap_or(last.sound);
                             last.duration += part.duration;
                             last.parts += 1;
                         }
@@ -145,12 +149,50 @@ impl Rig {
     }
 }
 
+/// Where the second track of a fragment ends.
+fn sound_end(fragment: &Bytes) -> Option<Time> {
+    let moof = mp4_atom::Moof::read_from(&mut std::io::Cursor::new(fragment)).unwrap();
+    let sound = moof.traf.get(1)?;
+    let length: u64 = sound.trun[0].samples.iter().map(|sample| u64::from(sample.duration.unwrap())).sum();
+    let end = sound.tfdt.as_ref().unwrap().base_media_decode_time + length;
+    Some(Time::from_ticks(end as i64, 48_000))
+}
+
+#[test]
+fn sound_never_ends_before_the_pictures_of_its_segment() {
+    // 24 and 25 pictures a second: a part may or may not end with its segment, and 8 s are whole frames of sound.
+    for (fps, lead) in [(24, -300), (25, -300), (24, -20), (25, 0), (24, 0), (30, 0), (24, 300), (30, 300)] {
+        let mut rig = Rig::new(Some(video()), Some(audio()));
+        rig.publish(17_000, fps, fps * 2, lead);
+        let whole = rig.seen[0].iter().filter(|segment| segment.closed);
+        let ends: Vec<_> = whole.map(|segment| (segment.sound, segment.start + segment.duration)).collect();
+        assert!(ends.len() >= 7);
+        for (sound, pictures) in ends {
+            assert!(sound > pictures, "{fps} fps, {lead} ms: sound until {sound:?}, pictures until {pictures:?}");
+        }
+    }
+}
+
+#[test]
+fn pictures_do_not_wait_for_ever() {
+    let mut rig = Rig::new(Some(video()), Some(audio()));
+    rig.publish(4000, 25, 50, 0);
+    for index in 100..200 {
+        rig.push(&video(), index * 40, index % 50 == 0);
+    }
+    assert!(rig.seen[0].len() >= 3, "{:?}", rig.seen[0]);
+}
+
 #[test]
 fn nothing_goes_out_before_the_first_segment_is_whole() {
     let mut rig = Rig::new(Some(video()), Some(audio()));
     rig.publish(2000, 25, 50, 0);
     assert_eq!(rig.plan, None);
     rig.push(&video(), 2000, true);
+    assert_eq!((rig.seen[0].len(), rig.seen[0][0].closed), (1, false), "its sound is not there yet");
+    for index in 92..94 {
+        rig.push(&audio(), index * 1024 / 48, true);
+    }
     let plan = rig.plan.unwrap();
     assert_eq!((plan.target_duration, plan.part_target, plan.frame_rate.round()), (2, Time::from_millis(256), 25.0));
     // The next one begins with its first part.

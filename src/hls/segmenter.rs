@@ -5,7 +5,7 @@
 //! - decoding times are contiguous: each sample's time is the end of the one before it, within a part and across parts
 //!   (what that shifts is carried in the composition offset, so that presentation times stay exact);
 //! - no part is longer than the part target, and a part is closed as soon as the next sample would cross it, without
-//!   waiting for that sample (the distance of the frames so far foretells the last sample's duration);
+//!   waiting for that sample (the distance of the frames so far foretells the last sample's duration), if its sound is there;
 //! - a part is never empty.
 
 use std::collections::VecDeque;
@@ -75,6 +75,8 @@ pub(super) struct Segmenter {
     end: i64,
     /// The last sample in the part still waits for its duration.
     unsettled: bool,
+    /// The part is full, and waits for its sound or the next frame.
+    full: bool,
     /// True decoding time of the last frame.
     last: Option<i64>,
     /// Presentation minus decoding time where the present continuity began.
@@ -118,6 +120,7 @@ impl Segmenter {
             part_start: 0,
             end: 0,
             unsettled: false,
+            full: false,
             last: None,
             composition: Time::ZERO,
             intervals: Intervals::default(),
@@ -150,10 +153,16 @@ impl Segmenter {
     }
 
     /// Takes a frame of the accompanying sound.
-    pub(super) fn accompany(&mut self, frame: &Frame) {
+    pub(super) fn accompany(&mut self, frame: &Frame, out: &mut Vec<Output>) {
         if let Some(sound) = &mut self.sound {
             sound.push(frame.clone());
         }
+        self.foresee(out);
+    }
+
+    /// Whether the sound reaches beyond `end`; true without sound.
+    pub(super) fn covers(&self, end: Time) -> bool {
+        self.sound.as_ref().is_none_or(|sound| sound.covers(end))
     }
 
     /// Ends the open segment and passes over one that has no frame at all: it is listed as a gap.
@@ -173,6 +182,7 @@ impl Segmenter {
         if let Some(last) = self.last {
             self.intervals.add(dts - last);
         }
+        self.full = false;
         if self.unsettled {
             self.settle(dts);
             if self.end - self.part_start + self.interval() > self.target {
@@ -188,8 +198,16 @@ impl Segmenter {
         self.last = Some(dts);
         self.unsettled = true;
         let interval = self.interval();
-        if interval > 0 && self.end - self.part_start + 2 * interval > self.target {
-            self.settle(dts + interval);
+        self.full = interval > 0 && self.end - self.part_start + 2 * interval > self.target;
+        self.foresee(out);
+    }
+
+    /// Closes a full part without waiting for the next frame, if its sound is there.
+    fn foresee(&mut self, out: &mut Vec<Output>) {
+        let (true, Some(last)) = (self.full, self.last) else { return };
+        let end = last + self.interval();
+        if self.covers(Time::from_ticks(end, self.scale) + self.composition) {
+            self.settle(end);
             self.emit(false, false, out);
         }
     }
@@ -261,6 +279,7 @@ impl Segmenter {
             }
         };
         self.samples.clear();
+        self.full = false;
         self.part_start = self.end;
         let short = !last && duration * 100 < self.target * PART_MINIMUM;
         let duration = Time::from_ticks(duration, self.scale);

@@ -175,7 +175,8 @@ fn with_sound(late: i64) -> Vec<(bool, Span, Option<Span>)> {
         while next_sound * 1024 / 48 + late <= ms {
             let at = Time::from_ticks(next_sound * 1024, 48_000);
             let payload = Bytes::from_static(&[1; 4]);
-            segmenter.accompany(&Frame { dts: at, pts: at, key: true, cut: None, config: sound.clone(), payload });
+            segmenter
+                .accompany(&Frame { dts: at, pts: at, key: true, cut: None, config: sound.clone(), payload }, &mut out);
             next_sound += 1;
         }
     }
@@ -243,7 +244,7 @@ fn another_sound_gets_another_init_section_with_the_next_segment() {
         segmenter.push(&frame, &mut out);
         let sound = Frame { config: sound_config(), key: true, ..frame };
         // The new sound comes after the picture that its segment begins with, as in a log.
-        segmenter.accompany(&if index < 50 { sound } else { other(&sound) });
+        segmenter.accompany(&if index < 50 { sound } else { other(&sound) }, &mut out);
     }
     let inits: Vec<bool> = out
         .iter()

@@ -7,6 +7,10 @@ use std::sync::Arc;
 use crate::media::fmp4::{self, Run, Sample};
 use crate::media::{Config, Frame, Time, codec};
 
+/// Sound ends at least so much after the pictures of its part: where it ends before them, were it by the rounding of its
+/// samples to a player's clock, hls.js 1.7 takes a segment that it has for one that it still needs, and stands still.
+const OVERLAP: Time = Time::from_millis(1);
+
 /// A track that accompanies another.
 #[derive(Debug)]
 pub(super) struct Sound {
@@ -14,6 +18,8 @@ pub(super) struct Sound {
     /// Frames that no part has reached yet. Bounded in time by the timeline, which starts a new epoch where one track
     /// runs away from the other.
     waiting: VecDeque<Frame>,
+    /// Where the frames so far end.
+    reach: Time,
     /// Of the open part.
     samples: Vec<Sample>,
     /// Decoding time of the first sample in the part, in ticks, and of the end of the last. No end after a break: the
@@ -24,7 +30,7 @@ pub(super) struct Sound {
 
 impl Sound {
     pub(super) fn new(config: Arc<Config>) -> Sound {
-        Sound { config, waiting: VecDeque::new(), samples: Vec::new(), start: 0, end: None }
+        Sound { config, waiting: VecDeque::new(), reach: Time::ZERO, samples: Vec::new(), start: 0, end: None }
     }
 
     /// What the init section must say of it.
@@ -33,7 +39,14 @@ impl Sound {
     }
 
     pub(super) fn push(&mut self, frame: Frame) {
+        let samples = i64::from(codec::packet_samples(&frame.config, &frame.payload));
+        self.reach = frame.pts + Time::from_ticks(samples, fmp4::timescale(&frame.config));
         self.waiting.push_back(frame);
+    }
+
+    /// Whether enough is there for a part that ends at `end`.
+    pub(super) fn covers(&self, end: Time) -> bool {
+        self.reach > end + OVERLAP
     }
 
     /// The pictures break off: what waits belongs before the break, and what plays later than `end` is dropped.
@@ -60,9 +73,9 @@ impl Sound {
         }
     }
 
-    /// Takes into the open part what is heard before `until`.
+    /// Takes into the open part what is heard before `until`, and a frame that begins just there.
     pub(super) fn gather(&mut self, until: Time) {
-        while self.waiting.front().is_some_and(|frame| frame.pts < until) {
+        while self.waiting.front().is_some_and(|frame| frame.pts < until + OVERLAP) {
             let Some(frame) = self.waiting.pop_front() else { return };
             // Of another configuration than the init section says: cannot be decoded before the next segment.
             if Arc::ptr_eq(&frame.config, &self.config) || frame.config == self.config {
