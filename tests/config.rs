@@ -338,7 +338,7 @@ secret = 5318008
 [[access.keys]]
 secret = \"top secret\"
 [[access.keys]]
-secrt = \"topsecret\"
+topsecret = \"show\"
 [[access.keys]]
 stream = \"show\"
 ";
@@ -348,7 +348,7 @@ stream = \"show\"
         "h.toml:5:10: access.keys: the secret is empty; write a long random text",
         "h.toml:7:10: access.keys: the secret is no text; put it in quotes",
         "h.toml:9:10: access.keys: the secret has a space, '?' or '&'; write letters and digits",
-        "h.toml:11:1: access.keys: unknown field `secrt`, expected `stream` or `secret`",
+        "h.toml:11:1: access.keys: a table here has a field that is not known; see the example in config/headwater.toml",
         "h.toml:12:1: access.keys: missing field `secret`",
     ];
     assert_eq!(said, expected);

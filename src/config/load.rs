@@ -128,6 +128,10 @@ impl Setting<'_> {
         if self.spec.default.is_array() && message.starts_with("invalid type") {
             return NO_LIST.to_owned();
         }
+        // The name of a field that is not known may be a secret in the wrong place.
+        if message.starts_with("unknown field") {
+            return "a table here has a field that is not known; see the example in config/headwater.toml".to_owned();
+        }
         message.replace(EXAMPLE, &self.spec.example())
     }
 

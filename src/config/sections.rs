@@ -116,7 +116,7 @@ impl Default for Rtmp {
             tls_listen: None,
             max_connections: 2_000,
             handshake_timeout: Time::secs(10),
-            max_message: Size::mib(16),
+            max_message: Size::mib(8),
         }
     }
 }
