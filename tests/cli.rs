@@ -126,7 +126,7 @@ fn a_wrong_variable_and_a_wrong_flag_are_told() {
     let expected = [
         "environment HEADWATER_RTMP_LISTE: there is no such option; the nearest is HEADWATER_RTMP_LISTEN",
         "environment HEADWATER_RTMP_LISTEN: \"1935\" is no address; write it as 0.0.0.0:1935",
-        "--rtmp-max-message: \"1\" is no size; write a whole number and B, KiB, MiB or GiB, such as \"16MiB\"",
+        "--rtmp-max-message: \"1\" is no size; write a whole number and B, KiB, MiB or GiB, such as \"8MiB\"",
     ];
     assert_eq!(bad(&mut command), expected);
 }

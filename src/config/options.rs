@@ -136,7 +136,7 @@ mod tests {
         let spec = by_name("rtmp.max_message").unwrap();
         assert_eq!(spec.variable, "HEADWATER_RTMP_MAX_MESSAGE");
         assert_eq!(spec.flag, "rtmp-max-message");
-        assert_eq!(spec.example(), "16MiB");
+        assert_eq!(spec.example(), "8MiB");
     }
 
     #[test]
