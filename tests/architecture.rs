@@ -18,9 +18,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("hub", &["media", "access", "metrics"]),
     ("rtmp", &["media", "hub", "access", "metrics", "tls"]),
     ("hls", &["media", "hub", "access", "metrics"]),
-    ("http", &["media::Time", "hub", "hls", "access", "metrics", "tls"]),
-    ("server", &["media", "access", "metrics", "tls", "config", "logging", "hub", "rtmp", "hls", "http"]),
-    ("main", &["server", "config", "logging"]),
+    ("transcode", &["media", "hub", "access", "metrics"]),
+    ("http", &["media::Time", "hub", "hls", "transcode", "access", "metrics", "tls"]),
+    ("server", &["media", "access", "metrics", "tls", "config", "logging", "hub", "rtmp", "hls", "transcode", "http"]),
+    ("main", &["server", "config", "logging", "transcode"]),
     ("load", &["media", "hub", "rtmp", "access", "tls"]),
 ];
 

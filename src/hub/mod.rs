@@ -4,6 +4,7 @@
 
 mod budget;
 mod cutter;
+mod ladder;
 pub mod log;
 mod publisher;
 mod registry;
@@ -12,6 +13,7 @@ pub mod timeline;
 
 pub use budget::{Budget, Share};
 pub use cutter::Limits;
+pub use ladder::{Ladder, Pictures, Rung, RungSpec, RungState, Sound};
 pub use log::{Cursor, Entry, From, Lagged, Log, Reader};
 pub use publisher::{Ended, PublishError, Publisher, Source};
 pub use registry::{Event, Hub, Settings, Takeover};

@@ -140,7 +140,8 @@ pub async fn probe(url: &str, entries: &str) -> String {
 pub async fn decode(file: &Path) -> String {
     let mut command = Command::new("ffmpeg");
     command.args(["-nostdin", "-hide_banner", "-loglevel", "warning", "-xerror", "-i"]).arg(file);
-    command.args(["-f", "null", "-"]);
+    // Frames keep their own times: on a clock of the frame rate, two could fall on one tick and be complained of.
+    command.args(["-fps_mode", "passthrough", "-enc_time_base:v", "-1", "-f", "null", "-"]);
     let output = tokio::time::timeout(Duration::from_secs(120), command.output()).await;
     let output = output.expect("ffmpeg ends").expect("ffmpeg runs");
     let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
