@@ -284,6 +284,7 @@ fn hub_settings(config: &Config) -> hub::Settings {
         process_bytes: config.hub.memory.bytes(),
         segment_target: config.hls.segment_target.get(),
         segment_max: config.hls.segment_max.get(),
+        ladders: false,
     }
 }
 

@@ -6,6 +6,7 @@ mod packager;
 mod playlist;
 mod presentation;
 mod rendition;
+mod rung;
 mod segmenter;
 mod sound;
 mod window;
@@ -90,7 +91,7 @@ pub struct Progress {
     /// EXT-X-TARGETDURATION in seconds and PART-TARGET, once known.
     pub targets: Option<(u32, Duration)>,
     /// Per rendition: name, last media sequence number and last part.
-    pub renditions: Vec<(&'static str, u64, u64)>,
+    pub renditions: Vec<(String, u64, u64)>,
 }
 
 /// All presentations. Cheap to clone; `http` asks it by stream name.
@@ -169,6 +170,12 @@ impl Hls {
     pub async fn media(&self, name: &str, epoch: u64, rendition: &str, file: &str) -> Result<Media, Refusal> {
         let presentation = self.of_epoch(name, epoch).ok_or(Refusal::NotFound("no such stream epoch on air"))?;
         presentation.media(rendition, file).await
+    }
+
+    /// A recent picture of a stream that is live or waits, as JPEG.
+    pub fn still(&self, name: &str) -> Result<Bytes, Refusal> {
+        let stream = self.shared.hub.stream(name).ok_or(NO_STREAM)?;
+        stream.still().ok_or(Refusal::NotYet { reason: "no picture yet", retry_after: Duration::from_secs(1) })
     }
 
     /// True while the name has something to play (live, waiting, or ended and still watchable).
@@ -265,6 +272,7 @@ mod tests {
             process_bytes: 1 << 30,
             segment_target: Duration::from_secs(2),
             segment_max: Duration::from_secs(10),
+            ladders: false,
         })
     }
 

@@ -36,6 +36,8 @@ pub(super) enum Packaged {
 #[derive(Debug)]
 pub(super) struct Packager {
     part_target: Time,
+    /// Of a rung: what its epoch has promised.
+    plan: Option<Plan>,
     held: Vec<Frame>,
     tracks: Option<Tracks>,
     segmented: Vec<Output>,
@@ -55,6 +57,7 @@ struct Tracks {
     /// No video frame that is still to come is shown before this.
     safe: Time,
     last_video: Option<Time>,
+    last_audio: Option<Time>,
 }
 
 /// Room for timestamps in whole milliseconds where the part target follows the frame rate.
@@ -63,13 +66,23 @@ const TIMESTAMP_ROUNDING: Time = Time::from_millis(2);
 impl Packager {
     /// With the configured part target.
     pub(super) fn new(part_target: Time) -> Packager {
-        Packager { part_target, held: Vec::new(), tracks: None, segmented: Vec::new() }
+        Packager { part_target, plan: None, held: Vec::new(), tracks: None, segmented: Vec::new() }
+    }
+
+    /// Of a rung, in an epoch whose plan is made; `plan` says which tracks the rung has.
+    pub(super) fn of_rung(plan: Plan) -> Packager {
+        Packager { plan: Some(plan), ..Packager::new(plan.part_target) }
     }
 
     /// Takes the next frame of the log.
     pub(super) fn push(&mut self, frame: Frame, out: &mut Vec<Packaged>) {
         if self.tracks.is_some() {
+            self.close_broken(&frame, out);
             self.package(frame, out);
+            return;
+        }
+        if let Some(plan) = self.plan {
+            self.hold(plan, frame, out);
             return;
         }
         let ready = frame.cut.and_then(|cut| cut.target_duration);
@@ -82,7 +95,7 @@ impl Packager {
     /// The stream is over: everything that waits goes out and the open segments are closed.
     pub(super) fn finish(&mut self, out: &mut Vec<Packaged>) {
         if self.tracks.is_none() {
-            let (Some(first), Some(last)) = (self.held.first(), self.held.last()) else { return };
+            let (Some(first), Some(last), None) = (self.held.first(), self.held.last(), self.plan) else { return };
             let seconds = (last.dts - first.dts + Time::from_millis(500)).ticks(1).max(1);
             self.open(u32::try_from(seconds).unwrap_or(u32::MAX), out);
         }
@@ -117,17 +130,47 @@ impl Packager {
             audio: audio.is_some(),
         };
         let sound = audio.map(|frame| frame.config.clone());
-        self.tracks = Some(Tracks {
-            video: video.map(|_| Segmenter::new(plan.part_target, sound)),
-            audio: audio.map(|_| Segmenter::new(plan.part_target, None)),
-            waiting: VecDeque::new(),
-            ahead: VecDeque::new(),
-            cuts: VecDeque::new(),
-            safe: Time::ZERO,
-            last_video: None,
-        });
+        let video = video.map(|_| Segmenter::new(plan.part_target, sound));
+        self.tracks = Some(Tracks::new(video, audio.map(|_| Segmenter::new(plan.part_target, None))));
         out.push(Packaged::Open(plan));
         held.into_iter().for_each(|frame| self.package(frame, out));
+    }
+
+    /// A rung begins with a segment, and its tracks are known by their first frames. What comes before is dropped.
+    fn hold(&mut self, plan: Plan, frame: Frame, out: &mut Vec<Packaged>) {
+        let leading = if plan.video { Kind::Video } else { Kind::Audio };
+        let begun = self.held.iter().any(|held| held.kind() == leading);
+        if frame.kind() == leading && !begun && frame.cut.is_none() {
+            return;
+        }
+        self.held.push(frame);
+        let first = |kind| self.held.iter().find(|frame| frame.kind() == kind);
+        let (Some(start), Some(newest)) = (first(leading), self.held.last()) else { return };
+        let sound = first(Kind::Audio).map(|frame| frame.config.clone());
+        // Sound that does not come at all must not keep the pictures back.
+        if plan.audio && sound.is_none() && newest.dts - start.dts < PATIENCE {
+            return;
+        }
+        self.tracks = Some(match plan.video {
+            true => Tracks::new(Some(Segmenter::new(plan.part_target, sound)), None),
+            false => Tracks::new(None, Some(Segmenter::new(plan.part_target, None))),
+        });
+        std::mem::take(&mut self.held).into_iter().for_each(|frame| self.package(frame, out));
+    }
+
+    /// Of a rung: where pictures are missing before a cut, the open segment ends where they end.
+    fn close_broken(&mut self, frame: &Frame, out: &mut Vec<Packaged>) {
+        let (Some(cut), Some(tracks)) = (frame.cut.filter(|_| self.plan.is_some()), &mut self.tracks) else { return };
+        let last = if frame.kind() == Kind::Video { tracks.newest_video() } else { tracks.last_audio };
+        if last.is_some_and(|last| cut.at - last > BROKEN) {
+            self.release_video(true, out);
+            self.release_audio(out);
+            let Some(tracks) = &mut self.tracks else { return };
+            if let Some(leading) = tracks.video.as_mut().or(tracks.audio.as_mut()) {
+                leading.finish(&mut self.segmented);
+                give(frame.kind(), &mut self.segmented, out);
+            }
+        }
     }
 
     fn package(&mut self, frame: Frame, out: &mut Vec<Packaged>) {
@@ -146,6 +189,7 @@ impl Packager {
                     video.accompany(&frame, &mut self.segmented);
                     give(Kind::Video, &mut self.segmented, out);
                 }
+                tracks.last_audio = Some(frame.dts);
                 tracks.waiting.push_back(frame);
                 self.release_video(false, out);
             }
@@ -179,7 +223,27 @@ impl Packager {
 /// Pictures wait so long for their sound. Longer than the timeline waits before it puts silence in its place.
 const PATIENCE: Time = Time::from_millis(2_000);
 
+/// Frames of a rung this far apart show that some are missing; slower sources are not cut there.
+const BROKEN: Time = Time::from_millis(1_200);
+
 impl Tracks {
+    fn new(video: Option<Segmenter>, audio: Option<Segmenter>) -> Tracks {
+        Tracks {
+            video,
+            audio,
+            waiting: VecDeque::new(),
+            ahead: VecDeque::new(),
+            cuts: VecDeque::new(),
+            safe: Time::ZERO,
+            last_video: None,
+            last_audio: None,
+        }
+    }
+
+    fn newest_video(&self) -> Option<Time> {
+        self.ahead.back().map(|frame| frame.dts).or(self.last_video)
+    }
+
     /// The next video frame to send on. One that begins a segment waits for the sound of the segment before.
     fn next_video(&mut self, all: bool) -> Option<Frame> {
         let (front, newest) = (self.ahead.front()?, self.ahead.back()?);

@@ -1,9 +1,11 @@
 //! Writes playlists as text (RFC 8216bis). Pure; the rendition calls it once per part, never per viewer.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::packager::Plan;
+use super::segmenter::Part;
 use super::window::{Position, Segment, Window};
 use crate::media::Time;
 
@@ -17,7 +19,7 @@ pub(super) struct Frame<'a> {
     /// PART-HOLD-BACK.
     pub(super) part_hold_back: Time,
     /// The other renditions, by name, and how far they are.
-    pub(super) reports: &'a [(&'a str, Position)],
+    pub(super) reports: &'a [(Arc<str>, Position)],
 }
 
 /// How much of the window to write.
@@ -105,16 +107,17 @@ fn segment(text: &mut String, frame: &Frame<'_>, segment: &Segment, with_parts: 
     if with_parts {
         for (number, part) in segment.parts.iter().enumerate() {
             let seconds = part.duration.seconds();
-            let independent = if part.independent { ",INDEPENDENT=YES" } else { "" };
-            let _ = writeln!(
-                text,
-                "#EXT-X-PART:DURATION={seconds:.5},URI=\"{path}/{}.{number}.m4s\"{independent}",
-                segment.msn
-            );
+            let what = match part {
+                Part { gap: true, .. } => ",GAP=YES",
+                Part { independent: true, .. } => ",INDEPENDENT=YES",
+                Part { .. } => "",
+            };
+            let _ =
+                writeln!(text, "#EXT-X-PART:DURATION={seconds:.5},URI=\"{path}/{}.{number}.m4s\"{what}", segment.msn);
         }
     }
     if segment.closed {
-        if segment.parts.is_empty() {
+        if segment.gap {
             text.push_str("#EXT-X-GAP\n");
         }
         let _ = writeln!(text, "#EXTINF:{:.5},\n{path}/{}.m4s", segment.duration.seconds(), segment.msn);

@@ -1,18 +1,21 @@
-//! One epoch of a stream as viewers see it: the renditions, and the task that fills them from the frame log.
+//! One epoch of a stream as viewers see it: the renditions of the source and the rungs beside it, and the task that fills
+//! them from the frame logs.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metrics::Counter;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use super::multivariant;
+use super::multivariant::{self, Sound, Variant};
 use super::packager::{Packaged, Packager, Plan};
 use super::rendition::{self, Rendition};
+use super::rung::{self, Shown};
 use super::segmenter::Output;
 use super::{Media, Progress, Refusal, Reload, Rendered, Settings};
-use crate::hub::{Budget, Cursor, Stream};
-use crate::media::{Frame, Kind, Time};
+use crate::hub::{Budget, Cursor, Ladder, Rung, Stream};
+use crate::media::{Config, Frame, Kind, Time};
 
 /// One epoch.
 #[derive(Debug)]
@@ -32,12 +35,23 @@ pub(super) enum Over {
 
 #[derive(Debug)]
 struct Renditions {
-    plan: Plan,
+    shared: Arc<rendition::Shared>,
     started: OnceLock<()>,
-    video: Option<Rendition>,
-    audio: Option<Rendition>,
+    video: Option<Arc<Rendition>>,
+    audio: Option<Arc<Rendition>>,
+    /// None until the ladder is decided on.
+    rungs: watch::Sender<Option<Arc<Rungs>>>,
     written: Mutex<Option<[Rendered; 2]>>,
     counters: Counters,
+}
+
+/// The rungs beside the source.
+#[derive(Debug)]
+struct Rungs {
+    ladder: Arc<Ladder>,
+    /// Of the source's own size, offered instead of it where players cannot switch to it.
+    stand_in: Option<Shown>,
+    shown: Vec<Shown>,
 }
 
 #[derive(Debug)]
@@ -71,8 +85,21 @@ impl Presentation {
     ) -> Over {
         let mut packager = Packager::new(settings.part_target());
         let mut packaged = Vec::new();
+        let mut ladder = stream.ladder();
+        let mut rungs = JoinSet::new();
+        let mut laid = false;
         let over = loop {
-            match frames.next().await {
+            let may_lay = !laid && self.opened.borrow().is_some();
+            let frame = tokio::select! {
+                biased;
+                frame = frames.next() => frame,
+                Ok(decided) = ladder.wait_for(Option::is_some), if may_lay => {
+                    laid = true;
+                    self.lay(decided.clone(), &mut rungs, budget);
+                    continue;
+                }
+            };
+            match frame {
                 Ok(Some(frame)) => packager.push(frame, &mut packaged),
                 Ok(None) => break Over::Ended,
                 Err(lagged) => {
@@ -89,16 +116,43 @@ impl Presentation {
         };
         packager.finish(&mut packaged);
         self.deliver(&mut packaged, stream, settings, budget);
-        if let Some(renditions) = &*self.opened.borrow() {
-            renditions.all().for_each(Rendition::end);
-        }
+        self.end(over, rungs).await;
         over
+    }
+
+    /// Ends the source's renditions at once, and its rungs when what is on the way is through.
+    async fn end(&self, over: Over, mut rungs: JoinSet<()>) {
+        let Some(renditions) = self.opened.borrow().clone() else { return };
+        renditions.of_source().for_each(|rendition| rendition.end());
+        let all = async { while rungs.join_next().await.is_some() {} };
+        let patience = if over == Over::Ended { FAREWELL } else { Duration::ZERO };
+        let _ = tokio::time::timeout(patience, all).await;
+        rungs.shutdown().await;
+        renditions.shown().iter().for_each(|shown| shown.rendition().end());
+    }
+
+    /// The ladder is decided on: opens its rungs and follows them.
+    fn lay(&self, ladder: Option<Arc<Ladder>>, tasks: &mut JoinSet<()>, budget: &Budget) {
+        let (Some(renditions), Some(ladder)) = (self.opened.borrow().clone(), ladder) else { return };
+        let lead = renditions.video.clone().or(renditions.audio.clone());
+        let mut open = |rung: &Arc<Rung>| {
+            let shown =
+                Shown::new((ladder.clone(), rung.clone()), &renditions.shared, lead.clone(), budget.take(0));
+            tasks.spawn(shown.clone().run());
+            shown
+        };
+        let stand_in = ladder.stand_in().map(&mut open);
+        let shown = ladder.rungs().iter().map(&mut open).collect();
+        renditions.rungs.send_replace(Some(Arc::new(Rungs { ladder: ladder.clone(), stand_in, shown })));
+        *renditions.written() = None;
     }
 
     /// See [`super::Hls::multivariant`].
     pub(super) async fn multivariant(&self, plain: bool, patience: Duration) -> Result<Rendered, Refusal> {
         let renditions = self.opened(patience).await?;
         renditions.ready(patience).await?;
+        renditions.laid().await;
+        renditions.ask();
         let [full, plainly] = renditions.multivariant();
         Ok(if plain { plainly } else { full })
     }
@@ -106,6 +160,10 @@ impl Presentation {
     /// See [`super::Hls::playlist`].
     pub(super) async fn playlist(&self, name: &str, reload: Reload, patience: Duration) -> Result<Rendered, Refusal> {
         let renditions = self.opened(patience).await?;
+        renditions.ask();
+        if let Some(rung) = renditions.rung(name) {
+            return rung.playlist(reload, patience).await;
+        }
         let rendition = renditions.by_name(name)?;
         renditions.ready(patience).await?;
         rendition.playlist(reload).await
@@ -114,15 +172,21 @@ impl Presentation {
     /// See [`super::Hls::media`].
     pub(super) async fn media(&self, name: &str, file: &str) -> Result<Media, Refusal> {
         let renditions = self.opened.borrow().clone().ok_or(Refusal::NotFound("the stream is starting"))?;
+        if let Some(rung) = renditions.rung(name) {
+            rung.ask()?;
+            return rung.rendition().media(file).await;
+        }
         renditions.by_name(name)?.media(file).await
     }
 
     pub(super) fn progress(&self) -> Progress {
         let opened = self.opened.borrow().clone();
-        let targets = opened.as_ref().map(|r| (r.plan.target_duration, r.plan.part_target.duration()));
-        let renditions = opened.iter().flat_map(|renditions| renditions.all()).filter_map(|rendition| {
+        let plan = opened.as_ref().map(|renditions| renditions.shared.plan);
+        let targets = plan.map(|plan| (plan.target_duration, plan.part_target.duration()));
+        let all = opened.iter().flat_map(|renditions| renditions.all());
+        let renditions = all.filter_map(|rendition| {
             let (msn, part) = rendition.position()?;
-            Some((rendition.name(), msn, part))
+            Some((rendition.name().to_string(), msn, part))
         });
         Progress { epoch: self.epoch, targets, renditions: renditions.collect() }
     }
@@ -157,6 +221,9 @@ impl Presentation {
     }
 }
 
+/// How long rungs may go on when the source has ended: what their encoders still hold comes within this time.
+const FAREWELL: Duration = Duration::from_secs(3);
+
 const NOT_YET: Refusal = Refusal::NotYet {
     reason: "the stream is starting: its first segment is not complete",
     retry_after: Duration::from_secs(1),
@@ -172,13 +239,14 @@ impl Renditions {
             window: Time::from_duration(settings.window),
             positions: Mutex::default(),
         });
-        let open = |name| Rendition::new(name, shared.clone(), budget.take(0));
+        let open = |name| Arc::new(Rendition::new(name, shared.clone(), None, budget.take(0)));
         let counter = |kind| metrics::counter!("headwater_hls_parts_total", "rendition" => kind);
         Renditions {
-            plan,
             started: OnceLock::new(),
             video: plan.video.then(|| open(VIDEO)),
             audio: plan.audio.then(|| open(AUDIO)),
+            rungs: watch::Sender::new(None),
+            shared,
             written: Mutex::default(),
             counters: Counters {
                 parts: [counter(VIDEO), counter(AUDIO)],
@@ -224,10 +292,43 @@ impl Renditions {
     }
 
     fn write_multivariant(&self) -> [Rendered; 2] {
-        let summaries: Vec<_> = self.all().filter_map(Rendition::summary).collect();
-        [false, true].map(|plain| {
-            let text = multivariant::write(&summaries, self.plan.frame_rate, plain);
-            Rendered::new(text, Duration::from_secs(1))
+        let rungs = self.rungs.borrow().clone();
+        let rungs = rungs.as_deref();
+        // A source that players cannot switch to gives way to the rung of its size.
+        let misfit = rungs.is_some_and(|rungs| rungs.ladder.misfit().is_some());
+        let stand_in = rungs.and_then(|rungs| rungs.stand_in.as_ref()).filter(|rung| misfit && rung.is_offered());
+        let source = self.video.iter().filter(|_| stand_in.is_none()).filter_map(|source| self.variant(source));
+        let (pictures, sound): (Vec<&Shown>, Vec<&Shown>) = rungs
+            .iter()
+            .flat_map(|rungs| &rungs.shown)
+            .filter(|rung| rung.is_offered())
+            .partition(|rung| rung.variant().resolution.is_some());
+        let rungs = stand_in.into_iter().chain(pictures).chain(sound).map(Shown::variant);
+        let alone = self.audio.iter().filter_map(|audio| self.variant(audio));
+        let variants: Vec<Variant> = source.chain(rungs).chain(alone).collect();
+        [false, true].map(|plain| Rendered::new(multivariant::write(&variants, plain), Duration::from_secs(1)))
+    }
+
+    /// What the playlist says of a rendition of the source.
+    fn variant(&self, rendition: &Rendition) -> Option<Variant> {
+        let measured = rendition.measured()?;
+        let codecs: Vec<&str> = measured.configs.iter().map(|config| config.codecs()).collect();
+        let resolution = measured.configs.iter().find_map(|config| match &**config {
+            Config::Video(video) => Some((video.width, video.height)),
+            Config::Audio(_) => None,
+        });
+        let sound = measured.configs.iter().find_map(|config| match &**config {
+            Config::Audio(audio) => Some(Sound { group: rung::group(&audio.codecs), channels: audio.channels }),
+            Config::Video(_) => None,
+        });
+        Some(Variant {
+            name: rendition.name().to_string(),
+            bandwidth: measured.peak * PEAK_HEADROOM / 100,
+            average: measured.average,
+            codecs: codecs.join(","),
+            resolution,
+            frame_rate: self.shared.plan.frame_rate,
+            sound,
         })
     }
 
@@ -235,10 +336,10 @@ impl Renditions {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until every rendition has a playlist: each of them reports the others.
+    /// Waits until each rendition of the source has a playlist: they report each other.
     async fn ready(&self, patience: Duration) -> Result<(), Refusal> {
         if self.started.get().is_none() {
-            for rendition in self.all() {
+            for rendition in self.of_source() {
                 rendition.ready(patience).await?;
             }
             self.started.get_or_init(|| ());
@@ -246,11 +347,46 @@ impl Renditions {
         Ok(())
     }
 
-    fn all(&self) -> impl Iterator<Item = &Rendition> {
+    /// Waits until the ladder is decided on, which is at the first frame: long before there is a playlist.
+    async fn laid(&self) {
+        let mut rungs = self.rungs.subscribe();
+        let _ = tokio::time::timeout(DECISION, rungs.wait_for(Option::is_some)).await;
+    }
+
+    /// Somebody watches this stream.
+    fn ask(&self) {
+        if let Some(rungs) = &*self.rungs.borrow() {
+            rungs.ladder.ask();
+        }
+    }
+
+    fn of_source(&self) -> impl Iterator<Item = &Arc<Rendition>> {
         self.video.iter().chain(self.audio.iter())
     }
 
-    fn by_name(&self, name: &str) -> Result<&Rendition, Refusal> {
-        self.all().find(|rendition| rendition.name() == name).ok_or(Refusal::NotFound("no such rendition"))
+    fn all(&self) -> Vec<Arc<Rendition>> {
+        let shown = self.shown();
+        self.of_source().chain(shown.iter().map(Shown::rendition)).cloned().collect()
+    }
+
+    fn shown(&self) -> Vec<Shown> {
+        let rungs = self.rungs.borrow();
+        rungs.iter().flat_map(|rungs| rungs.stand_in.iter().chain(&rungs.shown)).cloned().collect()
+    }
+
+    fn rung(&self, name: &str) -> Option<Shown> {
+        let rungs = self.rungs.borrow();
+        let all = rungs.iter().flat_map(|rungs| rungs.stand_in.iter().chain(&rungs.shown));
+        all.into_iter().find(|shown| &**shown.rendition().name() == name).cloned()
+    }
+
+    fn by_name(&self, name: &str) -> Result<&Arc<Rendition>, Refusal> {
+        let named = |rendition: &&Arc<Rendition>| &**rendition.name() == name;
+        self.of_source().find(named).ok_or(Refusal::NotFound("no such rendition"))
     }
 }
+
+/// Segments to come may be heavier than those measured: percent of the measured peak that BANDWIDTH says.
+const PEAK_HEADROOM: u64 = 125;
+/// The first playlist waits so long for the decision on the ladder, and then goes out without it.
+const DECISION: Duration = Duration::from_secs(2);

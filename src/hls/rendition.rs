@@ -13,14 +13,13 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::sync::oneshot;
 
-use super::multivariant::Summary;
 use super::packager::Plan;
 use super::playlist::{self, View};
 use super::segmenter::Output;
 use super::window::{Position, Window};
 use super::{Media, Refusal, Reload, Rendered};
 use crate::hub::Share;
-use crate::media::Time;
+use crate::media::{Config, Time};
 
 /// What is the same for all renditions of a presentation.
 #[derive(Debug)]
@@ -31,15 +30,28 @@ pub(super) struct Shared {
     pub(super) part_hold_back: Time,
     pub(super) window: Time,
     /// Names of the renditions, and how far each is.
-    pub(super) positions: Mutex<Vec<(&'static str, Position)>>,
+    pub(super) positions: Mutex<Vec<(Arc<str>, Position)>>,
+}
+
+/// What a rendition turned out to be so far.
+#[derive(Clone, Debug)]
+pub(super) struct Measured {
+    /// Bits a second of its heaviest segment; 0 before the first is whole.
+    pub(super) peak: u64,
+    /// On average.
+    pub(super) average: u64,
+    /// Its present configurations, the leading track's first.
+    pub(super) configs: Vec<Arc<Config>>,
 }
 
 /// A rendition. Shared between its writer and its viewers.
 #[derive(Debug)]
 pub(super) struct Rendition {
-    name: &'static str,
+    name: Arc<str>,
     path: String,
     shared: Arc<Shared>,
+    /// Of a rung: the rendition whose segments it has too.
+    lead: Option<Arc<Rendition>>,
     state: Mutex<State>,
 }
 
@@ -78,26 +90,37 @@ const BLOCK_TARGETS: u32 = 3;
 const ADVANCE_SEGMENTS: u64 = 2;
 
 impl Rendition {
-    pub(super) fn new(name: &'static str, shared: Arc<Shared>, memory: Share) -> Rendition {
+    /// `lead`: the rendition that it is a rung beside, whose segments it has too or lists as gaps.
+    pub(super) fn new(name: &str, shared: Arc<Shared>, lead: Option<Arc<Rendition>>, memory: Share) -> Rendition {
         let window = Window::new(shared.plan, shared.window);
         let path = format!("{}/{name}", shared.epoch);
         let state = State { window, pages: Pages::default(), waiters: Waiters::default(), memory };
-        Rendition { name, path, shared, state: Mutex::new(state) }
+        Rendition { name: name.into(), path, shared, lead, state: Mutex::new(state) }
     }
 
     /// The file name of its media playlist without `.m3u8`.
-    pub(super) fn name(&self) -> &'static str {
-        self.name
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// Takes what the segmenter made in one go, and wakes who waited for it.
     pub(super) fn append(&self, outputs: impl Iterator<Item = Output>) {
+        // Taken before the own lock: of two locks, the leader's is never waited for under another.
+        let lead = self.lead.as_ref().map(|lead| lead.lock().window.lead());
         let mut state = self.lock();
         let mut closed = false;
         for output in outputs {
             closed |= matches!(output, Output::Close);
             let pressed = state.memory.budget().exceeded();
-            let change = state.window.take(output, pressed);
+            let freed = match (&output, &lead) {
+                (Output::Begin { cut, .. }, Some(lead)) => state.window.align(lead, cut.msn),
+                (Output::Close, Some(lead)) => {
+                    state.window.complete(lead);
+                    0
+                }
+                _ => 0,
+            };
+            let change = state.window.take(output, pressed) - freed as isize;
             if change >= 0 {
                 state.memory.grow(change.unsigned_abs());
             } else {
@@ -109,6 +132,16 @@ impl Rendition {
         let woken = state.take_ready();
         drop(state);
         wake(woken);
+    }
+
+    /// Nobody asks for this rung any more: what it holds is let go. Its next playlist is held until it is there anew.
+    pub(super) fn rest(&self) {
+        let mut state = self.lock();
+        let freed = state.window.rest();
+        state.memory.shrink(freed);
+        state.pages.forget(true);
+        let mut positions = self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        positions.retain(|(name, _)| *name != self.name);
     }
 
     /// The stream is over: EXT-X-ENDLIST, and nobody waits any longer.
@@ -141,6 +174,9 @@ impl Rendition {
             if state.window.last_closed().is_some() {
                 return Ok(());
             }
+            if state.window.ended {
+                return Err(Refusal::NotFound("the stream ended before this rendition was made"));
+            }
             state.waiters.add((0, WHOLE))?
         };
         match tokio::time::timeout(patience, waiter).await {
@@ -162,11 +198,11 @@ impl Rendition {
     }
 
     /// What the multivariant playlist says of it; None before its first segment.
-    pub(super) fn summary(&self) -> Option<Summary> {
+    pub(super) fn measured(&self) -> Option<Measured> {
         let state = self.lock();
         let (peak, average) = state.window.bandwidth();
         let configs = state.window.configs().to_vec();
-        (!configs.is_empty()).then_some(Summary { name: self.name, peak, average, configs })
+        (!configs.is_empty()).then_some(Measured { peak, average, configs })
     }
 
     /// Segments that are whole, and the last part; for pages and the API.
@@ -196,6 +232,7 @@ impl Rendition {
     fn segment(&self, msn: u64) -> Result<Media, Refusal> {
         let state = self.lock();
         match state.window.segment(msn) {
+            Some(segment) if segment.gap => Err(Refusal::NotFound("the segment is a gap: it could not be made")),
             Some(segment) if segment.closed && !segment.parts.is_empty() => {
                 Ok(Media::run(segment.parts.iter().map(|part| part.bytes.clone()).collect()))
             }
@@ -219,12 +256,13 @@ impl Rendition {
     }
 
     async fn wait(&self, wanted: Position, reason: &'static str) -> Result<(), Refusal> {
+        let lead = self.lead.as_ref().and_then(|lead| lead.position());
         let waiter = {
             let mut state = self.lock();
             if state.window.ended || state.window.has(wanted) {
                 return Ok(());
             }
-            if state.window.too_far(wanted) {
+            if state.window.too_far(wanted, lead) {
                 return Err(Refusal::BadRequest(
                     "_HLS_msn or _HLS_part is too far ahead (RFC 8216bis section 6.2.5.2)",
                 ));
@@ -260,14 +298,14 @@ impl Rendition {
         let mut positions = self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner);
         match positions.iter_mut().find(|(name, _)| *name == self.name) {
             Some((_, position)) => *position = own,
-            None => positions.push((self.name, own)),
+            None => positions.push((self.name.clone(), own)),
         }
     }
 
     /// How far the others are.
-    fn reports(&self) -> Vec<(&'static str, Position)> {
+    fn reports(&self) -> Vec<(Arc<str>, Position)> {
         let positions = self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner);
-        positions.iter().filter(|(name, _)| *name != self.name).copied().collect()
+        positions.iter().filter(|(name, _)| *name != self.name).cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -306,8 +344,9 @@ impl Window {
     }
 
     /// Section 6.2.5.2: two segments, or three seconds of parts, beyond the end of the playlist.
-    fn too_far(&self, (msn, part): Position) -> bool {
-        let (last, parts) = self.position().unwrap_or((0, 0));
+    /// A rung is as far as the rendition that it follows.
+    fn too_far(&self, (msn, part): Position, lead: Option<Position>) -> bool {
+        let (last, parts) = self.position().max(lead).unwrap_or((0, 0));
         let base = if msn <= last { parts } else { 0 };
         let advance = (3.0 / self.plan.part_target.seconds().min(1.0)).ceil() as u64;
         msn > last + ADVANCE_SEGMENTS || (part != WHOLE && part > base + advance)
@@ -321,7 +360,7 @@ impl Window {
 
     fn part(&self, msn: u64, part: u64) -> Option<Media> {
         let part = self.segment(msn)?.parts.get(usize::try_from(part).ok()?)?;
-        Some(Media::one(part.bytes.clone()))
+        (!part.gap).then(|| Media::one(part.bytes.clone()))
     }
 }
 

@@ -21,9 +21,9 @@ fn rendition() -> Arc<Rendition> {
         began: SystemTime::UNIX_EPOCH,
         part_hold_back: Time::from_millis(768),
         window: Time::from_millis(10_000),
-        positions: Mutex::new(vec![("audio", (3, 1))]),
+        positions: Mutex::new(vec![("audio".into(), (3, 1))]),
     };
-    Arc::new(Rendition::new("source", Arc::new(shared), Budget::new(1 << 20).take(0)))
+    Arc::new(Rendition::new("source", Arc::new(shared), None, Budget::new(1 << 20).take(0)))
 }
 
 fn begin(msn: u64, discontinuity: bool) -> Output {
@@ -35,13 +35,15 @@ fn begin(msn: u64, discontinuity: bool) -> Output {
         codecs: String::new(),
     }));
     let start = Time::from_millis(msn as i64 * 1000);
-    let init = (msn == 0 || discontinuity).then(|| Init { bytes: Bytes::from_static(b"init"), configs: vec![config] });
+    let bytes: &[u8] = if discontinuity { b"another" } else { b"init" };
+    let bytes = Bytes::from_static(bytes);
+    let init = (msn == 0 || discontinuity).then(|| Init { bytes, configs: vec![config] });
     Output::Begin { cut: Cut { msn, discontinuity, at: start, target_duration: Some(1) }, start, init }
 }
 
 fn part(text: &'static str) -> Output {
     let independent = text.starts_with('i');
-    Output::Part(Part { bytes: Bytes::from_static(text.as_bytes()), duration: PART, independent, short: false })
+    Output::Part(Part { bytes: Bytes::from_static(text.as_bytes()), duration: PART, independent, short: false, gap: false })
 }
 
 /// Whole segments of four parts.
@@ -262,4 +264,68 @@ async fn the_hint_foresees_the_end_of_a_regular_segment_and_of_no_other() {
     // A break cuts segment 4 short: nothing is to be learnt from its length.
     regular.append([begin(4, false), part("i0"), Output::Close, begin(5, true), part("i0"), part("p1")].into_iter());
     assert_eq!(hint(&regular), (5, 2));
+}
+
+/// A rung beside a source that has eight segments.
+fn beside(source: &Arc<Rendition>) -> Rendition {
+    segments(source, 0..8);
+    Rendition::new("360p", source.shared.clone(), Some(source.clone()), Budget::new(1 << 20).take(0))
+}
+
+fn numbers(text: &str, what: &str) -> Vec<u64> {
+    let of = |line: &str| line.strip_suffix(".m4s").and_then(|line| line.rsplit('/').next()?.parse().ok());
+    let gap = |before: &str| before.starts_with("#EXTINF");
+    let lines: Vec<&str> = text.lines().collect();
+    let found = lines.windows(3).filter(|w| gap(w[1]) && (w[0] == "#EXT-X-GAP") == (what == "gaps"));
+    found.filter_map(|w| of(w[2])).collect()
+}
+
+#[tokio::test]
+async fn a_rung_lists_what_it_lacks_of_the_source_as_gaps() {
+    let source = rendition();
+    let rung = beside(&source);
+    assert!(matches!(rung.playlist(Reload::default()).await, Err(Refusal::NotYet { .. })));
+    segments(&rung, 6..8);
+    let text = text(&rung, Reload::default()).await;
+    assert!(text.contains("#EXT-X-MEDIA-SEQUENCE:0\n"), "{text}");
+    assert_eq!((numbers(&text, "gaps"), numbers(&text, "media")), ((0..6).collect(), vec![6, 7]));
+    assert!(matches!(rung.media("3.m4s").await, Err(Refusal::NotFound(_))));
+    assert!(rung.media("6.m4s").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_segment_that_broke_off_is_a_gap_with_the_parts_it_has() {
+    let source = rendition();
+    let rung = beside(&source);
+    segments(&rung, 4..5);
+    rung.append([begin(5, false), part("i0"), Output::Close].into_iter());
+    segments(&rung, 7..8);
+    let text = text(&rung, Reload::default()).await;
+    assert_eq!((numbers(&text, "gaps"), numbers(&text, "media")), (vec![0, 1, 2, 3, 5, 6], vec![4, 7]));
+    assert!(text.contains("#EXT-X-PART:DURATION=0.25000,URI=\"7/360p/5.0.m4s\",INDEPENDENT=YES\n"), "{text}");
+    assert_eq!(text.matches("GAP=YES").count(), 3, "{text}");
+    assert_eq!(text.matches("#EXTINF:1.00000,").count(), 8);
+    assert!(rung.media("5.0.m4s").await.is_ok() && rung.media("5.1.m4s").await.is_err());
+    assert!(rung.media("5.m4s").await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rung_that_rested_is_held_until_it_is_made_again() {
+    let source = rendition();
+    let rung = Arc::new(beside(&source));
+    segments(&rung, 0..3);
+    rung.rest();
+    assert_eq!(rung.lock().memory.bytes(), 0);
+    let waiter = tokio::spawn({
+        let rung = rung.clone();
+        async move { rung.ready(Duration::from_secs(10)).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiter.is_finished());
+    segments(&rung, 7..8);
+    assert_eq!(waiter.await.unwrap(), Ok(()));
+    // What a player knows from the source's playlist is not too far ahead for the rung.
+    assert!(rung.playlist(next(7, 1)).await.is_ok());
+    let text = text(&rung, Reload::default()).await;
+    assert_eq!((numbers(&text, "gaps"), numbers(&text, "media")), ((0..7).collect(), vec![7]));
 }

@@ -54,6 +54,8 @@ pub(super) struct Part {
     pub(super) independent: bool,
     /// Below the least duration although its segment goes on: the source's rate is too irregular for the rule.
     pub(super) short: bool,
+    /// It is missing: no bytes.
+    pub(super) gap: bool,
 }
 
 /// The segmenter of one track in one epoch.
@@ -283,7 +285,7 @@ impl Segmenter {
         self.part_start = self.end;
         let short = !last && duration * 100 < self.target * PART_MINIMUM;
         let duration = Time::from_ticks(duration, self.scale);
-        out.push(Output::Part(Part { bytes, duration, independent, short }));
+        out.push(Output::Part(Part { bytes, duration, independent, short, gap: false }));
     }
 
     fn announce(&mut self, begun: Begun) -> Output {

@@ -26,6 +26,25 @@ pub(super) struct Segment {
     pub(super) parts: Vec<Part>,
     pub(super) bytes: usize,
     pub(super) closed: bool,
+    /// Not all of it is there: EXT-X-GAP.
+    pub(super) gap: bool,
+}
+
+/// The segments that the leading rendition of a presentation lists: what the others have too, or list as gaps.
+#[derive(Debug, Default)]
+pub(super) struct Lead {
+    pub(super) heads: Vec<Head>,
+    /// Of its playlist.
+    pub(super) discontinuity_sequence: u64,
+}
+
+/// One whole segment of the leading rendition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    pub(super) msn: u64,
+    pub(super) discontinuity: bool,
+    pub(super) start: Time,
+    pub(super) duration: Time,
 }
 
 /// The window.
@@ -73,7 +92,9 @@ impl Window {
     pub(super) fn take(&mut self, output: Output, pressed: bool) -> isize {
         match output {
             Output::Begin { cut, start, init } => {
-                self.inits.extend(init);
+                // A rung that starts anew says the same again.
+                let known = |init: &Init| self.inits.last().is_some_and(|last| last.bytes == init.bytes);
+                self.inits.extend(init.filter(|init| !known(init)));
                 self.listed.push_back(Segment {
                     msn: cut.msn,
                     discontinuity: cut.discontinuity,
@@ -83,6 +104,7 @@ impl Window {
                     parts: Vec::new(),
                     bytes: 0,
                     closed: false,
+                    gap: false,
                 });
                 0
             }
@@ -111,7 +133,76 @@ impl Window {
 
     /// The newest segment that is whole.
     pub(super) fn last_closed(&self) -> Option<&Segment> {
-        self.listed.iter().rev().find(|segment| segment.closed)
+        self.listed.iter().rev().find(|segment| segment.closed && !segment.parts.is_empty())
+    }
+
+    /// What the other renditions of the presentation are held against.
+    pub(super) fn lead(&self) -> Lead {
+        let whole = self.listed.iter().filter(|segment| segment.closed);
+        let heads = whole.map(|segment| Head {
+            msn: segment.msn,
+            discontinuity: segment.discontinuity,
+            start: segment.start,
+            duration: segment.duration,
+        });
+        Lead { heads: heads.collect(), discontinuity_sequence: self.discontinuity_sequence }
+    }
+
+    /// A segment is about to begin that may not follow the last one: what the leading rendition lists between them, and
+    /// before it where nothing of this one is left, is listed as gaps. So every playlist of the presentation has the same
+    /// segments (RFC 8216bis section 6.2.4). Gives the bytes freed.
+    pub(super) fn align(&mut self, lead: &Lead, next: u64) -> usize {
+        let last = self.listed.back().map(|segment| segment.msn);
+        if last.is_some_and(|last| last + 1 == next) {
+            return 0;
+        }
+        let mut freed = 0;
+        let first = lead.heads.first().map_or(next, |head| head.msn);
+        if last.is_some_and(|last| last + 1 < first) {
+            freed = self.rest();
+        }
+        if self.listed.is_empty() {
+            self.discontinuity_sequence = lead.discontinuity_sequence;
+        }
+        let last = self.listed.back().map(|segment| segment.msn);
+        let missing = |head: &&Head| head.msn < next && last.is_none_or(|last| head.msn > last);
+        let init = self.inits.len().saturating_sub(1);
+        for head in lead.heads.iter().filter(missing) {
+            self.produced += head.duration;
+            self.listed.push_back(Segment {
+                msn: head.msn,
+                discontinuity: head.discontinuity,
+                init,
+                start: head.start,
+                duration: head.duration,
+                parts: Vec::new(),
+                bytes: 0,
+                closed: true,
+                gap: true,
+            });
+        }
+        freed
+    }
+
+    /// The open segment is about to close: where it ends well before the leading rendition's does, the rest is a gap.
+    pub(super) fn complete(&mut self, lead: &Lead) {
+        let part_target = self.plan.part_target;
+        let Some(segment) = self.listed.back_mut() else { return };
+        let Some(head) = lead.heads.iter().find(|head| head.msn == segment.msn) else { return };
+        while head.duration - segment.duration > MISSING {
+            segment.gap = true;
+            let duration = part_target.min(head.duration - segment.duration);
+            segment.duration += duration;
+            self.produced += duration;
+            segment.parts.push(Part { bytes: Bytes::new(), duration, independent: false, short: false, gap: true });
+        }
+    }
+
+    /// Nobody asks any more: only the init sections stay, whose names must not be given again. Gives the bytes freed.
+    pub(super) fn rest(&mut self) -> usize {
+        self.until.clear();
+        let all = self.listed.drain(..).chain(self.retired.drain(..));
+        all.map(|segment| segment.bytes).sum()
     }
 
     /// A segment, listed or retired.
@@ -166,6 +257,9 @@ impl Window {
         segment.closed = true;
         if segment.parts.is_empty() {
             segment.duration = target;
+            segment.gap = true;
+        }
+        if segment.gap {
             return;
         }
         let rate = (segment.bytes as f64 * 8.0 / segment.duration.seconds().max(0.001)) as u64;
@@ -204,6 +298,8 @@ impl Window {
 
 /// Segments this much apart in length are taken as equally long: timestamps in whole milliseconds move both ends by one.
 const SAME: Time = Time::from_millis(3);
+/// A rung's segment that is shorter than the source's by more than this has lost pictures.
+const MISSING: Time = Time::from_millis(150);
 /// So many segments of one length make a source regular.
 const REGULAR: usize = 3;
 

@@ -16,10 +16,12 @@ use super::counters::{Counters, Places};
 use super::edge::{Readiness, StartError, bind, local};
 use super::error::Error;
 use super::settings::Settings;
+use super::still;
 use super::viewer::{admitted, behead, plain};
 use super::worker::{Crew, Shared};
 use crate::hls::Hls;
 use crate::hub::{Hub, Stream};
+use crate::transcode::Transcoder;
 
 /// The running listener. Dropping it closes it at once.
 #[derive(Debug)]
@@ -29,8 +31,13 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Binds the address and starts the thread. `readiness` is the edge's, so that both say the same.
-    pub fn start(addr: SocketAddr, hub: Hub, hls: Hls, readiness: Readiness) -> Result<Admin, StartError> {
+    /// Binds the address and starts the thread. `readiness` is the edge's, so that both say the same; without `transcoder`
+    /// there are no ladders.
+    pub fn start(
+        addr: SocketAddr,
+        (hub, hls, transcoder): (Hub, Hls, Option<Transcoder>),
+        readiness: Readiness,
+    ) -> Result<Admin, StartError> {
         let sockets = bind(addr, 1, "admin.listen")?;
         let addr = local(&sockets, "admin.listen", addr)?;
         let settings = Settings::default();
@@ -38,7 +45,7 @@ impl Admin {
         let counters = Arc::new(Counters::silent());
         let shared = Shared {
             manner: Manner::new(&settings, None, counters.clone()),
-            respond: Arc::new(Operator { hub, hls, readiness, local: addr.ip().is_loopback() }),
+            respond: Arc::new(Operator { hub, hls, transcoder, readiness, local: addr.ip().is_loopback() }),
             places: Places::new(MOST_CONNECTIONS),
             counters,
         };
@@ -61,6 +68,7 @@ impl Admin {
 struct Operator {
     hub: Hub,
     hls: Hls,
+    transcoder: Option<Transcoder>,
     readiness: Readiness,
     /// Whether only this machine reaches the listener.
     local: bool,
@@ -88,10 +96,29 @@ impl Operator {
             "/" => Ok(text("text/html; charset=utf-8", HOME)),
             "/healthz" => Ok(plain("ok\n")),
             "/readyz" => self.readiness.response(),
-            "/metrics" => Ok(text("text/plain; version=0.0.4; charset=utf-8", crate::metrics::render())),
+            "/metrics" => Ok(text("text/plain; version=0.0.4; charset=utf-8", self.metrics())),
             "/api/v1/streams" => Ok(text("application/json", self.streams())),
-            _ => Err(Error::NotFound("nothing is at this address; see /".into())),
+            "/api/v1/encoders" => Ok(text("application/json", self.encoders())),
+            path => self.still(path, asked),
         }
+    }
+
+    fn metrics(&self) -> String {
+        let ladders = self.transcoder.as_ref().map(Transcoder::render_metrics).unwrap_or_default();
+        crate::metrics::render() + &ladders
+    }
+
+    /// `/api/v1/streams/NAME/still.jpg`
+    fn still(&self, path: &str, asked: &Asked) -> Result<Response<Body>, Error> {
+        let name = path.strip_prefix("/api/v1/streams/").and_then(|rest| rest.strip_suffix("/still.jpg"));
+        let name = name.ok_or(Error::NotFound("nothing is at this address; see /".into()))?;
+        Ok(still::response(self.hls.still(name)?, asked))
+    }
+
+    /// What was looked for on this machine, and what became of it.
+    fn encoders(&self) -> String {
+        let probed = self.transcoder.as_ref().map(Transcoder::probed).unwrap_or_default();
+        json!({ "found": *probed }).to_string()
     }
 
     fn streams(&self) -> String {
@@ -125,6 +152,8 @@ impl Operator {
             "renditions": renditions,
             "frames": status.frames,
             "bytes": status.bytes,
+            "still": stream.still().is_some(),
+            "ladder": self.transcoder.as_ref().and_then(|transcoder| transcoder.ladder(stream.name().as_str())),
         })
     }
 }
@@ -158,6 +187,7 @@ const HOME: &str = "<!doctype html>
 <h1>Headwater</h1>
 <ul>
 <li><a href=\"/api/v1/streams\">What is live</a></li>
+<li><a href=\"/api/v1/encoders\">What this machine encodes with</a></li>
 <li><a href=\"/metrics\">Metrics</a></li>
 <li><a href=\"/healthz\">Alive?</a></li>
 <li><a href=\"/readyz\">Ready for viewers?</a></li>

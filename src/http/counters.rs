@@ -72,6 +72,7 @@ pub(super) enum Kind {
     Multivariant,
     Playlist,
     Media,
+    Still,
     Page,
     Asset,
     Probe,
@@ -84,6 +85,7 @@ impl From<&Route<'_>> for Kind {
             Route::Multivariant { .. } => Kind::Multivariant,
             Route::Playlist { .. } => Kind::Playlist,
             Route::Media { .. } => Kind::Media,
+            Route::Still { .. } => Kind::Still,
             Route::Home | Route::Watch | Route::Embed => Kind::Page,
             Route::Asset(_) => Kind::Asset,
             Route::Alive | Route::Ready => Kind::Probe,
@@ -92,7 +94,7 @@ impl From<&Route<'_>> for Kind {
 }
 
 /// In the order of [`Kind`].
-const KINDS: [&str; 7] = ["multivariant", "playlist", "media", "page", "asset", "probe", "none"];
+const KINDS: [&str; 8] = ["multivariant", "playlist", "media", "still", "page", "asset", "probe", "none"];
 const STATUSES: [u16; 11] = [200, 204, 206, 304, 400, 404, 405, 413, 414, 416, 503];
 const STATUS_TEXTS: [&str; 11] = ["200", "204", "206", "304", "400", "404", "405", "413", "414", "416", "503"];
 

@@ -29,6 +29,7 @@ mod route;
 mod settings;
 mod socket;
 mod source;
+mod still;
 mod viewer;
 mod watched;
 mod worker;

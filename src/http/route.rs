@@ -24,6 +24,8 @@ pub(super) enum Route<'a> {
     Multivariant { name: &'a str },
     /// `/live/NAME/RENDITION.m3u8`
     Playlist { name: &'a str, rendition: &'a str },
+    /// `/live/NAME/poster.jpg`
+    Still { name: &'a str },
     /// `/live/NAME/EPOCH/RENDITION/FILE`
     Media { name: &'a str, epoch: u64, rendition: &'a str, file: &'a str },
 }
@@ -62,6 +64,9 @@ fn live(rest: &str) -> Result<Route<'_>, Error> {
             "index" => Ok(Route::Multivariant { name }),
             _ => Ok(Route::Playlist { name, rendition }),
         };
+    }
+    if rest == "poster.jpg" {
+        return Ok(Route::Still { name });
     }
     let mut parts = rest.split('/');
     let (Some(epoch), Some(rendition), Some(file), None) = (parts.next(), parts.next(), parts.next(), parts.next())
@@ -128,6 +133,7 @@ mod tests {
             ("/readyz", Route::Ready),
             ("/live/my-show_2.0/index.m3u8", Route::Multivariant { name }),
             ("/live/my-show_2.0/video.m3u8", Route::Playlist { name, rendition: "video" }),
+            ("/live/my-show_2.0/poster.jpg", Route::Still { name }),
             (
                 "/live/my-show_2.0/17/video/4.2.m4s",
                 Route::Media { name, epoch: 17, rendition: "video", file: "4.2.m4s" },

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use bytes::Bytes;
+
 use crate::hls::{Hls, Media, Refusal, Reload, Rendered};
 
 /// The giver of playlists and media. Its answers may take as long as the directives allow; a request whose client goes
@@ -26,6 +28,9 @@ pub trait Source: Clone + Send + Sync + 'static {
         rendition: &str,
         file: &str,
     ) -> impl Future<Output = Result<Media, Refusal>> + Send;
+
+    /// A recent picture of a stream as JPEG, as [`Hls::still`].
+    fn still(&self, name: &str) -> Result<Bytes, Refusal>;
 }
 
 impl Source for Hls {
@@ -39,5 +44,9 @@ impl Source for Hls {
 
     async fn media(&self, name: &str, epoch: u64, rendition: &str, file: &str) -> Result<Media, Refusal> {
         Hls::media(self, name, epoch, rendition, file).await
+    }
+
+    fn still(&self, name: &str) -> Result<Bytes, Refusal> {
+        Hls::still(self, name)
     }
 }

@@ -20,7 +20,7 @@ use super::edge::Readiness;
 use super::error::Error;
 use super::pages::Pages;
 use super::route::Route;
-use super::{Source, directives, media, playlist};
+use super::{Source, directives, media, playlist, still};
 use crate::hls::Reload;
 
 /// Everything an answer to a viewer is made from.
@@ -74,6 +74,7 @@ impl<S: Source> Viewer<S> {
                 let rendered = self.held(pin!(self.source.playlist(name, rendition, reload))).await?;
                 Ok(playlist::response(&rendered, asked))
             }
+            Route::Still { name } => Ok(still::response(self.source.still(name)?, asked)),
             Route::Media { name, epoch, rendition, file } => {
                 let media = self.held(pin!(self.source.media(name, epoch, rendition, file))).await?;
                 media::response(media, asked)

@@ -2,7 +2,7 @@
 //! on the rungs and appends to them; packagers follow their logs and tell when a viewer asks. Makes nothing itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
@@ -68,6 +68,7 @@ pub enum RungState {
 pub struct Ladder {
     rungs: Vec<Arc<Rung>>,
     stand_in: Option<Arc<Rung>>,
+    misfit: OnceLock<&'static str>,
     asked: Asked,
     wake: Notify,
 }
@@ -88,7 +89,7 @@ struct Asked(AtomicU64);
 impl Ladder {
     /// Of these rungs, the best first. `stand_in`: offered in place of a source that players cannot switch to.
     pub fn new(rungs: Vec<Arc<Rung>>, stand_in: Option<Arc<Rung>>) -> Ladder {
-        Ladder { rungs, stand_in, asked: Asked::default(), wake: Notify::new() }
+        Ladder { rungs, stand_in, misfit: OnceLock::new(), asked: Asked::default(), wake: Notify::new() }
     }
 
     /// The rungs that are offered beside the source, the best first.
@@ -104,6 +105,15 @@ impl Ladder {
     /// Every rung, offered or not, the best first.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Rung>> {
         self.stand_in.iter().chain(&self.rungs)
+    }
+
+    /// Why players cannot switch to the source, in words for its broadcaster: then the stand-in is offered instead.
+    pub fn misfit(&self) -> Option<&'static str> {
+        self.misfit.get().copied()
+    }
+
+    pub(super) fn set_misfit(&self, why: &'static str) {
+        self.misfit.get_or_init(|| why);
     }
 
     /// A viewer asks for the stream: whichever rendition. Costs a few nanoseconds; call it with every request.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::log::{Cursor, Entry, From, Log};
 use super::timeline::Timeline;
-use super::{Budget, Ended, Limits, PublishError, Publisher, Source, Stream};
+use super::{Budget, Ended, Ladder, Limits, PublishError, Publisher, Source, Stream};
 use crate::access::StreamName;
 use crate::media::Time;
 
@@ -44,6 +44,8 @@ pub struct Settings {
     pub segment_target: Duration,
     /// A segment never grows beyond this, key frame or not.
     pub segment_max: Duration,
+    /// Somebody decides on a ladder for every stream; else none has any.
+    pub ladders: bool,
 }
 
 /// What readers of the hub follow. Events outlive their streams, so they hold none of them in memory.
@@ -133,7 +135,7 @@ impl Hub {
                 slot.stream.clone()
             }
             None => {
-                let stream = Arc::new(self.new_stream(name, session, source));
+                let stream = self.prepared(self.new_stream(name, session, source));
                 let slot = Slot { stream: stream.clone(), holder: Some(holder), vanished: Instant::now() };
                 table.names.insert(name.clone(), slot);
                 stream
@@ -237,7 +239,7 @@ impl Hub {
             return None;
         }
         let memory = (self.shared.settings.stream_bytes, &self.shared.budget);
-        let stream = Arc::new(old.successor(self.fresh_epoch(), self.limits(), memory));
+        let stream = self.prepared(old.successor(self.fresh_epoch(), self.limits(), memory));
         slot.stream = stream.clone();
         drop(table);
         tracing::info!(stream = %old.name(), "the tracks have changed; the stream starts anew");
@@ -305,6 +307,14 @@ impl Hub {
     fn new_stream(&self, name: &StreamName, session: u64, source: Source) -> Stream {
         let memory = (self.shared.settings.stream_bytes, &self.shared.budget);
         Stream::new(name.clone(), self.fresh_epoch(), (session, source), Timeline::new(self.limits()), memory)
+    }
+
+    /// Where nobody decides on ladders, it is decided here that there is none.
+    fn prepared(&self, stream: Stream) -> Arc<Stream> {
+        if !self.shared.settings.ladders {
+            stream.set_ladder(Arc::new(Ladder::new(Vec::new(), None)));
+        }
+        Arc::new(stream)
     }
 
     fn limits(&self) -> Limits {

@@ -19,6 +19,7 @@ fn settings() -> Settings {
         process_bytes: 1 << 20,
         segment_target: Duration::from_secs(2),
         segment_max: Duration::from_secs(10),
+        ladders: false,
     }
 }
 

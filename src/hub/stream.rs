@@ -4,8 +4,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
 use metrics::Counter;
+use tokio::sync::watch;
 
+use super::ladder::Ladder;
 use super::log::{Entry, Log, Reader};
 use super::timeline::{Counts, Placement, Timeline};
 use super::{Budget, Limits, Source};
@@ -99,6 +102,10 @@ struct Live {
     /// When the last frame came from a publisher.
     fed: Instant,
     placed: Vec<Frame>,
+    /// None until it is decided on.
+    ladder: watch::Sender<Option<Arc<Ladder>>>,
+    /// A recent picture, as JPEG.
+    still: Option<Bytes>,
 }
 
 /// What became of a pushed frame, for the publisher.
@@ -137,6 +144,8 @@ impl Stream {
             fed: began,
             placed: Vec::new(),
             log: None,
+            ladder: watch::Sender::new(None),
+            still: None,
         };
         let reader = log.reader();
         let counter = |kind| metrics::counter!("headwater_hub_frames_total", "kind" => kind);
@@ -192,6 +201,30 @@ impl Stream {
             counts: live.timeline.counts,
             since: self.began_wall,
         }
+    }
+
+    /// The rungs beside it, once they are decided on.
+    pub fn ladder(&self) -> watch::Receiver<Option<Arc<Ladder>>> {
+        self.live().ladder.subscribe()
+    }
+
+    /// Decides on the rungs. Once, by whoever makes them; an empty ladder where none are made.
+    pub fn set_ladder(&self, ladder: Arc<Ladder>) {
+        let live = self.live();
+        if live.timeline.counts.forced_cuts > 0 {
+            ladder.set_misfit(NO_KEY_FRAME);
+        }
+        live.ladder.send_replace(Some(ladder));
+    }
+
+    /// A recent picture of it, as JPEG.
+    pub fn still(&self) -> Option<Bytes> {
+        self.live().still.clone()
+    }
+
+    /// Another picture of it.
+    pub fn set_still(&self, jpeg: Bytes) {
+        self.live().still = Some(jpeg);
     }
 
     /// Its state alone.
@@ -253,6 +286,11 @@ impl Stream {
         let placement = live.timeline.place(frame, now, &mut live.placed);
         if live.timeline.counts != before {
             count_repairs(&before, &live.timeline.counts);
+            if live.timeline.counts.forced_cuts > before.forced_cuts
+                && let Some(ladder) = &*live.ladder.borrow()
+            {
+                ladder.set_misfit(NO_KEY_FRAME);
+            }
         }
         if placement == Placement::TracksChanged {
             return Pushed::TracksChanged;
@@ -279,6 +317,10 @@ impl Stream {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What a broadcaster is told whose segments had to be cut between key frames.
+const NO_KEY_FRAME: &str =
+    "key frames come too far apart to switch between renditions: set the encoder's keyframe interval to 2 s";
 
 impl Entry for Frame {
     fn bytes(&self) -> usize {

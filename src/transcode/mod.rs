@@ -2,4 +2,203 @@
 //! frame on the stream's own timeline and each segment on its cuts. `server` starts the [`Transcoder`]; `main` calls
 //! [`worker::run`] in a child process. Packages nothing; talks to viewers never.
 
+mod backlog;
+mod child;
+mod crew;
+mod ladder;
+mod load;
+mod policy;
+mod status;
+mod stills;
+mod tracks;
 pub mod wire;
+pub mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use child::Program;
+pub use policy::Rule;
+pub use status::{LadderStatus, RungStatus};
+
+use crate::hub::{Event, Hub, Stream};
+use status::Board;
+use worker::probe::Probed;
+
+/// When rungs are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// All rungs of a stream, while anybody watches it.
+    Watched,
+    /// Each rung by itself, while somebody watches it.
+    Rung,
+    /// All rungs, as long as the stream is live.
+    Always,
+    /// None.
+    Off,
+}
+
+/// The ladder of the streams of one pattern.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// When its rungs are made.
+    pub mode: Mode,
+    /// The best first.
+    pub rungs: Vec<Rule>,
+}
+
+/// Says what ladder a stream of this name has.
+pub type Choose = Arc<dyn Fn(&str) -> Rules + Send + Sync>;
+
+/// Policies and bounds; defaults in `config`.
+#[derive(Clone)]
+pub struct Settings {
+    /// How workers are started.
+    pub program: Program,
+    /// The ladder of each stream.
+    pub choose: Choose,
+    /// A rung stops so long after it was last asked for.
+    pub idle: Duration,
+    /// GStreamer's name of the H.264 encoder to try first; None: the best that works.
+    pub encoder: Option<String>,
+    /// x264's speed preset.
+    pub preset: String,
+    /// Bits a second of sound that is made anew.
+    pub sound_bitrate: u64,
+    /// A worker that holds more bytes is replaced.
+    pub worker_memory: u64,
+    /// How far workers step back behind the server.
+    pub nice: i32,
+    /// Ladders that may be at work at a time.
+    pub max_ladders: usize,
+    /// Bytes that one rung's log, and the backlog of a source, may hold.
+    pub log_bytes: usize,
+    /// How often a still of each stream is made; None: never.
+    pub stills: Option<Duration>,
+    /// Width of stills in pixels, at most.
+    pub still_width: u32,
+}
+
+/// Makes the ladders of all streams. Cheap to clone.
+#[derive(Clone)]
+pub struct Transcoder {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    hub: Hub,
+    settings: Settings,
+    /// What this machine can do; None until it is known.
+    probed: tokio::sync::watch::Sender<Option<Arc<Vec<Probed>>>>,
+    board: Board,
+    /// Places for ladders that are at work.
+    places: Arc<tokio::sync::Semaphore>,
+}
+
+impl Transcoder {
+    /// Nothing is made until [`Transcoder::follow`] runs.
+    pub fn new(hub: Hub, settings: Settings) -> Transcoder {
+        let places = Arc::new(tokio::sync::Semaphore::new(settings.max_ladders));
+        let probed = tokio::sync::watch::Sender::new(None);
+        Transcoder { shared: Arc::new(Shared { hub, settings, probed, board: Board::default(), places }) }
+    }
+
+    /// Finds out what the machine can do, then decides on a ladder for every stream of the hub and makes its rungs, until
+    /// stopped. Run once.
+    pub async fn follow(self, stop: CancellationToken) {
+        let mut tasks = JoinSet::new();
+        let mut events = self.shared.hub.events();
+        for stream in self.shared.hub.streams() {
+            tasks.spawn(ladder::run(self.shared.clone(), stream));
+        }
+        tasks.spawn(self.clone().probe());
+        if let Some(interval) = self.shared.settings.stills {
+            let settings = &self.shared.settings;
+            let (program, width, nice) = (settings.program.clone(), settings.still_width, settings.nice);
+            let settings = stills::Settings { program, interval, width, nice };
+            tasks.spawn(stills::run(self.shared.hub.clone(), settings));
+        }
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(_) = tasks.join_next() => {}
+                event = events.next() => match event {
+                    Ok(Some(Event::Started(stream))) => {
+                        if let Some(stream) = stream.upgrade() {
+                            tasks.spawn(ladder::run(self.shared.clone(), stream));
+                        }
+                    }
+                    Ok(Some(Event::Ended(_))) => {}
+                    Ok(None) => return,
+                    Err(lagged) => {
+                        tracing::error!(%lagged, "the ladder missed events of the hub");
+                        events.skip_to_newest_start();
+                        let undecided = |stream: &Arc<Stream>| stream.ladder().borrow().is_none();
+                        for stream in self.shared.hub.streams().into_iter().filter(undecided) {
+                            tasks.spawn(ladder::run(self.shared.clone(), stream));
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// What the ladders are doing, by stream name.
+    pub fn ladders(&self) -> Vec<Arc<LadderStatus>> {
+        self.shared.board.all()
+    }
+
+    /// What the ladder of one stream is doing.
+    pub fn ladder(&self, stream: &str) -> Option<Arc<LadderStatus>> {
+        self.shared.board.of(stream)
+    }
+
+    /// The encoders and decoders that were looked for, and what became of each; empty until that is known.
+    pub fn probed(&self) -> Arc<Vec<Probed>> {
+        self.shared.probed.borrow().clone().unwrap_or_default()
+    }
+
+    /// What the ladders are doing, as Prometheus has it.
+    pub fn render_metrics(&self) -> String {
+        self.shared.board.render()
+    }
+
+    /// Asks a worker what works here. Without an answer there are no ladders.
+    async fn probe(self) {
+        let answer = self.shared.settings.program.probe().await;
+        let probed: Vec<Probed> = match answer.map(|json| serde_json::from_slice(&json)) {
+            Ok(Ok(probed)) => probed,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "no ladders: what the worker says of this machine cannot be read");
+                Vec::new()
+            }
+            Err(error) => {
+                tracing::error!(%error, "no ladders: a worker could not find out what this machine encodes with");
+                Vec::new()
+            }
+        };
+        let (works, fails): (Vec<&Probed>, Vec<&Probed>) = probed.iter().partition(|probed| probed.works);
+        let fails = fails.iter().map(|probed| format!("{} ({})", probed.name, probed.why)).collect::<Vec<_>>().join(", ");
+        let encoders = self.shared.encoders(&probed);
+        match encoders.first() {
+            Some(first) => tracing::info!(encoder = %first, fallbacks = ?&encoders[1..], without = %fails, "ladders are encoded"),
+            None => tracing::error!(without = %fails, found = works.len(), "no ladders: no H.264 encoder works here; install GStreamer's plugins (ugly for x264, bad for openh264)"),
+        }
+        self.shared.probed.send_replace(Some(Arc::new(probed)));
+    }
+}
+
+impl Shared {
+    /// H.264 encoders that work, the best first.
+    fn encoders(&self, probed: &[Probed]) -> Vec<String> {
+        let working = probed.iter().filter(|probed| probed.works && probed.kind == worker::probe::H264_ENCODER);
+        let mut names: Vec<String> = working.map(|probed| probed.name.clone()).collect();
+        if let Some(wanted) = &self.settings.encoder {
+            names.sort_by_key(|name| name != wanted);
+        }
+        names
+    }
+}

@@ -80,6 +80,8 @@ pub enum Make {
         height: u32,
         /// At most so many pictures a second.
         frame_rate: Option<f64>,
+        /// Pictures a second that are expected to come out.
+        nominal: f64,
         /// Bits a second, also the highest over [`VBV_MILLIS`].
         bitrate: u64,
         /// H.264 level times ten: 31 is 3.1.
@@ -442,7 +444,14 @@ mod tests {
 
     #[test]
     fn what_is_said_is_understood() {
-        let make = Make::Pictures { width: 640, height: 360, frame_rate: Some(29.97), bitrate: 800_000, level: 30 };
+        let make = Make::Pictures {
+            width: 640,
+            height: 360,
+            frame_rate: Some(29.97),
+            nominal: 29.97,
+            bitrate: 800_000,
+            level: 30,
+        };
         let said = [
             ToWorker::Setup(Setup {
                 stream: "show".into(),

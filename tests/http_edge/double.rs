@@ -48,6 +48,11 @@ impl Double {
 }
 
 impl Source for Double {
+    fn still(&self, name: &str) -> Result<Bytes, Refusal> {
+        known(name)?;
+        Ok(Bytes::from_static(b"\xff\xd8 a picture"))
+    }
+
     async fn multivariant(&self, name: &str, plain: bool) -> Result<Rendered, Refusal> {
         known(name)?;
         Ok(rendered(format!("#EXTM3U\n#plain={plain}\n")))

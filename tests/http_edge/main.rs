@@ -39,6 +39,7 @@ fn hub() -> Hub {
         process_bytes: 1 << 24,
         segment_target: Duration::from_secs(2),
         segment_max: Duration::from_secs(4),
+        ladders: false,
     })
 }
 

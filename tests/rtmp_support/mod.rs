@@ -79,6 +79,7 @@ fn hub_settings(takeover: Takeover) -> hub::Settings {
         process_bytes: 256 << 20,
         segment_target: Duration::from_secs(2),
         segment_max: Duration::from_secs(10),
+        ladders: false,
     }
 }
 

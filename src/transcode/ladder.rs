@@ -1,0 +1,424 @@
+//! The ladder of one stream: decides on its rungs, and keeps a worker process for those that are wanted. Follows the
+//! source's log, and appends to the logs of the rungs. What a worker does wrong costs its rungs alone.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::MissedTickBehavior;
+
+use super::backlog::Backlog;
+use super::crew::{Crew, News};
+use super::load::{Left, Load};
+use super::policy::{self, Decision, Source};
+use super::status::LadderStatus;
+use super::tracks::SoundTrack;
+use super::wire::{FromWorker, Order, RungId, Setup};
+use super::{Mode, Rules, Shared};
+use crate::hub::{From, Ladder, Rung, RungState, Stream};
+use crate::media::{Config, Frame, Kind, Time};
+
+mod entry;
+
+use entry::Entry;
+
+/// Makes the rungs of one epoch of a stream, until it is over.
+pub(super) async fn run(shared: Arc<Shared>, stream: Arc<Stream>) {
+    let rules = (shared.settings.choose)(stream.name().as_str());
+    let none = || stream.set_ladder(Arc::new(Ladder::new(Vec::new(), None)));
+    if rules.mode == Mode::Off {
+        return none();
+    }
+    let mut backlog = Backlog::new(shared.settings.log_bytes, shared.hub.budget().take(0));
+    let mut frames = stream.frames().cursor(From::Oldest);
+    let mut look = Look::default();
+    let mut probed = shared.probed.subscribe();
+    let mut can = false;
+    while !(can && look.is_enough()) {
+        tokio::select! {
+            frame = frames.next() => match frame {
+                Ok(Some(frame)) => {
+                    backlog.push(&frame);
+                    look.see(&frame);
+                }
+                Ok(None) => return none(),
+                Err(_) => {
+                    frames.skip_to_newest_start();
+                }
+            },
+            // The sender lives as long as this task's own handle of it.
+            _ = probed.wait_for(Option::is_some), if !can => can = true,
+        }
+    }
+    let encoders = shared.encoders(&probed.borrow().clone().unwrap_or_default());
+    let decision = look.decide(&rules, shared.settings.sound_bitrate);
+    if encoders.is_empty() || (decision.rungs.is_empty() && decision.stand_in.is_none()) {
+        return none();
+    }
+    let mut task = Task::new(shared, &stream, rules.mode, (decision, look.frame_rate()), encoders, backlog);
+    stream.set_ladder(task.ladder.clone());
+    // The stream itself is not held on to: its log says when it is over.
+    drop(stream);
+    task.follow(frames).await;
+}
+
+/// What is known of a source before its ladder is decided on.
+#[derive(Default)]
+struct Look {
+    video: Option<Arc<Config>>,
+    audio: Option<Arc<Config>>,
+    times: Vec<Time>,
+    first: Option<Time>,
+    newest: Time,
+}
+
+/// So much of a source shows its frame rate and whether it has sound.
+const ENOUGH: Time = Time::from_millis(700);
+
+impl Look {
+    fn see(&mut self, frame: &Frame) {
+        self.first.get_or_insert(frame.dts);
+        self.newest = self.newest.max(frame.dts);
+        match frame.kind() {
+            Kind::Video => {
+                self.video = Some(frame.config.clone());
+                self.times.push(frame.dts);
+            }
+            Kind::Audio => self.audio = Some(frame.config.clone()),
+        }
+    }
+
+    fn is_enough(&self) -> bool {
+        self.first.is_some_and(|first| self.newest - first >= ENOUGH)
+    }
+
+    fn decide(&self, rules: &Rules, sound_bitrate: u64) -> Decision {
+        let nothing = Decision { rungs: Vec::new(), stand_in: None };
+        let Some(Config::Video(video)) = self.video.as_deref() else { return nothing };
+        let audio = match self.audio.as_deref() {
+            Some(Config::Audio(audio)) => Some(audio),
+            _ => None,
+        };
+        policy::decide(&rules.rungs, sound_bitrate, &Source { video, frame_rate: self.frame_rate(), audio })
+    }
+
+    /// Pictures a second, 0 if there are too few.
+    fn frame_rate(&self) -> f64 {
+        match (self.times.first(), self.times.last(), self.times.len()) {
+            (Some(first), Some(last), count @ 3..) if last > first => {
+                (count - 1) as f64 / (*last - *first).seconds()
+            }
+            _ => 0.0,
+        }
+    }
+}
+
+/// A ladder at work.
+struct Task {
+    shared: Arc<Shared>,
+    name: String,
+    mode: Mode,
+    ladder: Arc<Ladder>,
+    /// The stand-in first, if there is one; a rung's place is its number for workers.
+    entries: Vec<Entry>,
+    sound: SoundTrack,
+    backlog: Backlog,
+    crew: Crew,
+    load: Load,
+    /// Presentation time of the newest source picture, and when it came.
+    newest: (Time, Instant),
+    place: Option<tokio::sync::OwnedSemaphorePermit>,
+    trouble: Option<String>,
+    shown: Instant,
+}
+
+/// How often the ladder looks at who asks and at its workers.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long a rung may go on after the source to give out what its encoder holds.
+const TAIL: Duration = Duration::from_millis(1_500);
+
+impl Task {
+    fn new(
+        shared: Arc<Shared>,
+        stream: &Stream,
+        mode: Mode,
+        (decision, source_rate): (Decision, f64),
+        encoders: Vec<String>,
+        backlog: Backlog,
+    ) -> Task {
+        let budget = shared.hub.budget();
+        let rung = |spec| Arc::new(Rung::new(spec, shared.settings.log_bytes, budget));
+        let stand_in = decision.stand_in.map(rung);
+        let rungs = decision.rungs.into_iter().map(rung).collect();
+        let ladder = Arc::new(Ladder::new(rungs, stand_in));
+        let now = Instant::now();
+        let setup = Setup {
+            stream: stream.name().to_string(),
+            encoders,
+            preset: shared.settings.preset.clone(),
+            nice: shared.settings.nice,
+        };
+        let names: Vec<&str> = ladder.all().map(|rung| rung.spec().name.as_str()).collect();
+        tracing::info!(stream = %stream.name(), rungs = ?names, "the ladder is decided on");
+        Task {
+            name: stream.name().to_string(),
+            mode,
+            entries: ladder.all().map(|rung| Entry::new(rung.clone(), source_rate)).collect(),
+            sound: SoundTrack::default(),
+            backlog,
+            crew: Crew::new(shared.settings.program.clone(), setup, shared.settings.worker_memory),
+            load: Load::new(now),
+            newest: (Time::ZERO, now),
+            place: None,
+            trouble: None,
+            shown: now,
+            ladder,
+            shared,
+        }
+    }
+
+    async fn follow(&mut self, mut frames: crate::hub::Cursor<Frame>) {
+        let mut tick = tokio::time::interval(LOOK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ladder = self.ladder.clone();
+        loop {
+            tokio::select! {
+                frame = frames.next() => match frame {
+                    Ok(Some(frame)) => self.take(&frame),
+                    Ok(None) => break,
+                    Err(lagged) => {
+                        tracing::warn!(stream = %self.name, %lagged, "the ladder fell behind its source");
+                        frames.skip_to_newest_start();
+                    }
+                },
+                news = self.crew.news() => self.hear(news),
+                () = ladder.woken() => self.look(Instant::now()),
+                _ = tick.tick() => self.look(Instant::now()),
+            }
+        }
+        self.end().await;
+    }
+
+    /// The source is over: what the encoders still hold is given out, then the rungs are over too.
+    async fn end(&mut self) {
+        let (last, _) = self.newest;
+        let behind = |task: &Task| task.entries.iter().any(|entry| entry.is_behind(last));
+        let rest = async {
+            while behind(self) && self.crew.is_at_work() {
+                let news = self.crew.news().await;
+                self.hear(news);
+            }
+        };
+        let _ = tokio::time::timeout(TAIL, rest).await;
+        self.entries.iter().for_each(|entry| entry.rung.close());
+        self.shared.board.forget(&self.name);
+    }
+
+    /// The next frame of the source.
+    fn take(&mut self, frame: &Frame) {
+        self.backlog.push(frame);
+        if frame.kind() == Kind::Video {
+            self.newest = (self.newest.0.max(frame.pts), Instant::now());
+        }
+        for entry in &mut self.entries {
+            entry.take(frame);
+        }
+        self.crew.feed(frame);
+    }
+
+    /// A worker said something, or is gone.
+    fn hear(&mut self, news: News) {
+        let News { from, message } = news;
+        match message {
+            Some(FromWorker::Frame(unit)) if unit.rung == SOUND => {
+                if let Some(frame) = self.sound.frame(from, unit) {
+                    self.entries.iter_mut().for_each(|entry| entry.take_made_sound(&frame));
+                }
+            }
+            Some(FromWorker::Frame(unit)) => {
+                if let Some(entry) = self.entries.get_mut(unit.rung as usize)
+                    && entry.give(from, unit)
+                {
+                    self.adopted();
+                }
+            }
+            Some(FromWorker::Config(SOUND, config)) => self.sound.configure(from, config),
+            Some(FromWorker::Config(rung, config)) => {
+                if let Some(entry) = self.entries.get_mut(rung as usize) {
+                    entry.track.configure(from, config);
+                }
+            }
+            Some(FromWorker::Beat(beat)) => {
+                for beat in beat.rungs {
+                    if let Some(entry) = self.entries.get_mut(beat.rung as usize) {
+                        entry.beat(beat);
+                    }
+                }
+            }
+            Some(FromWorker::Trouble(trouble)) => {
+                let rung = trouble.rung.and_then(|rung| self.entries.get(rung as usize));
+                let rung = rung.map(|entry| entry.rung.spec().name.as_str());
+                tracing::error!(stream = %self.name, rung, "{}", trouble.what);
+                self.trouble = Some(trouble.what);
+            }
+            Some(FromWorker::Still(_)) => {}
+            None => {
+                tracing::error!(stream = %self.name, rungs = %self.at_work(), "a worker is gone; another takes its place");
+                self.look(Instant::now());
+            }
+        }
+    }
+
+    /// Once every rung has gone over to the newest worker, the one before it may go.
+    fn adopted(&mut self) {
+        let newest = self.crew.newest();
+        let pictures = self.entries.iter().filter(|entry| entry.track.is_begun() && entry.has_pictures());
+        if pictures.clone().all(|entry| entry.track.chain() == newest) {
+            self.crew.keep_newest();
+        }
+    }
+
+    /// Who is wanted, who is there, and how it goes.
+    fn look(&mut self, now: Instant) {
+        if let Some(why) = self.crew.check(now) {
+            tracing::error!(stream = %self.name, "{why}");
+            self.trouble = Some(why);
+        }
+        self.judge(now);
+        let (begun, changed) = self.decide();
+        let at_work = self.entries.iter().any(|entry| entry.track.is_begun());
+        if !at_work {
+            self.crew.dismiss();
+            self.place = None;
+        } else if begun || (!self.crew.is_at_work() && self.crew.may_start(now)) {
+            let orders = self.orders();
+            if let Err(error) = self.crew.start(now, orders, &self.backlog) {
+                tracing::error!(stream = %self.name, %error, "cannot start a worker");
+                self.trouble = Some(format!("cannot start a worker: {error}"));
+            }
+        } else if changed {
+            self.crew.order(self.orders());
+        }
+        if now.saturating_duration_since(self.shown) >= SHOW {
+            self.shown = now;
+            self.show();
+        }
+    }
+
+    /// Starts and stops rungs as they are asked for. Says whether one has begun, and whether one has changed or stopped.
+    fn decide(&mut self) -> (bool, bool) {
+        let (mut begun, mut changed) = (false, false);
+        let cuts = self.backlog.cuts();
+        for place in 0..self.entries.len() {
+            let left = self.left(place);
+            let wanted = self.wants(place) && left != Left::Nothing;
+            let placed = !wanted || self.take_place();
+            let entry = &mut self.entries[place];
+            if left == Left::Nothing || !placed {
+                changed |= entry.stop(RungState::Shed);
+            } else if !wanted {
+                changed |= entry.stop(RungState::Cold);
+            } else if !entry.track.is_begun() && !cuts.is_empty() {
+                entry.begin(&cuts, &self.backlog);
+                begun = true;
+            }
+            changed |= std::mem::replace(&mut entry.half, left == Left::Half) != entry.half;
+        }
+        (begun, changed)
+    }
+
+    fn wants(&self, place: usize) -> bool {
+        let idle = self.shared.settings.idle;
+        let offered = !self.is_stand_in(place) || self.ladder.misfit().is_some();
+        offered
+            && match self.mode {
+                Mode::Always => true,
+                Mode::Watched => self.ladder.watched_within(idle),
+                Mode::Rung => self.entries[place].rung.asked_within(idle),
+                Mode::Off => false,
+            }
+    }
+
+    fn left(&self, place: usize) -> Left {
+        let above = self.entries[..place].iter().enumerate();
+        let above = above.filter(|(place, entry)| {
+            entry.has_pictures() && (!self.is_stand_in(*place) || self.ladder.misfit().is_some())
+        });
+        if self.entries[place].has_pictures() { self.load.left(above.count()) } else { Left::Whole }
+    }
+
+    fn is_stand_in(&self, place: usize) -> bool {
+        place == 0 && self.ladder.stand_in().is_some()
+    }
+
+    /// Whether this ladder may be at work beside the others.
+    fn take_place(&mut self) -> bool {
+        if self.place.is_none() {
+            self.place = self.shared.places.clone().try_acquire_owned().ok();
+            if self.place.is_none() {
+                self.trouble = Some("as many ladders are at work as may be (transcode.max_ladders)".to_owned());
+            }
+        }
+        self.place.is_some()
+    }
+
+    /// Tells the load how it goes, and says so when something is given up or taken back.
+    fn judge(&mut self, now: Instant) {
+        let (newest, came) = self.newest;
+        let flows = now.saturating_duration_since(came) < Duration::from_secs(1);
+        let slow = flows && self.crew.is_settled(now) && self.entries.iter().any(|entry| entry.is_slow(now, newest));
+        let pictures = self.entries.iter().filter(|entry| entry.has_pictures()).count();
+        let before = self.load.step();
+        if !self.load.judge(now, slow, pictures) {
+            return;
+        }
+        let step = self.load.step();
+        if step > before {
+            tracing::warn!(stream = %self.name, step, "the machine is too slow for this ladder: less of it is made");
+            self.trouble = Some("the machine is too slow for this ladder: less of it is made".to_owned());
+        } else {
+            tracing::info!(stream = %self.name, step, "the machine keeps up: more of the ladder is made again");
+        }
+    }
+
+    fn orders(&self) -> Vec<Order> {
+        let begun = (0..).zip(&self.entries).filter(|(_, entry)| entry.track.is_begun());
+        let mut orders: Vec<Order> = begun.filter_map(|(number, entry)| entry.order(number)).collect();
+        let sounds = self.entries.iter().filter(|entry| entry.track.is_begun());
+        let made = sounds.filter_map(Entry::made_sound);
+        let after = self.entries.iter().filter(|entry| entry.track.is_begun()).map(|entry| entry.track.begun_at()).min();
+        if let Some(bitrate) = made.max() {
+            let after = self.sound.last().or(after.flatten()).unwrap_or(Time::ZERO);
+            orders.push(entry::sound_order(SOUND, bitrate, after));
+        }
+        orders
+    }
+
+    fn at_work(&self) -> String {
+        let begun = self.entries.iter().filter(|entry| entry.track.is_begun());
+        begun.map(|entry| entry.rung.spec().name.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn show(&self) {
+        self.shared.board.show(LadderStatus {
+            stream: self.name.clone(),
+            advice: self.ladder.misfit().map(str::to_owned),
+            workers: self.crew.pids(),
+            memory: self.crew.memory(),
+            restarts: self.crew.restarts(),
+            given_up: self.load.step(),
+            trouble: self.trouble.clone(),
+            rungs: self.entries.iter().map(|entry| entry.status(self.newest.0)).collect(),
+        });
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.shared.board.forget(&self.name);
+    }
+}
+
+/// The number of the sound that is made anew, which all rungs share.
+const SOUND: RungId = 1_000;
+/// How often the operator's view is brought up to date.
+const SHOW: Duration = Duration::from_secs(1);

@@ -1,0 +1,94 @@
+//! What works on this machine: each encoder that is known is tried with a few pictures, for an element that is installed
+//! may still find no device. Run once, in a process of its own, because a driver may hang or crash.
+
+use std::io::{self, Write};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+use serde::{Deserialize, Serialize};
+
+use super::encoders::{self, Job};
+
+/// The kind of H.264 encoders.
+pub const H264_ENCODER: &str = "h264 encoder";
+
+/// What became of one element that was looked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probed {
+    /// [`H264_ENCODER`], `aac encoder`, `opus encoder` or `decoder`.
+    pub kind: String,
+    /// GStreamer's name.
+    pub name: String,
+    /// It was tried, or where nothing was to be tried it is there.
+    pub works: bool,
+    /// Why it does not; empty if it does.
+    pub why: String,
+}
+
+/// Elements that are only looked for, by kind.
+const OTHERS: [(&str, &str); 10] = [
+    ("aac encoder", "fdkaacenc"),
+    ("aac encoder", "avenc_aac"),
+    ("aac encoder", "voaacenc"),
+    ("opus encoder", "opusenc"),
+    ("decoder", "avdec_h264"),
+    ("decoder", "avdec_h265"),
+    ("decoder", "dav1ddec"),
+    ("decoder", "av1dec"),
+    ("decoder", "avdec_aac"),
+    ("decoder", "opusdec"),
+];
+const NOT_INSTALLED: &str = "not installed, or no device";
+/// For a few small pictures.
+const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(3);
+
+/// Writes what was found to standard output, as JSON.
+pub(super) fn run() -> io::Result<()> {
+    gst::init().map_err(io::Error::other)?;
+    let encoders = encoders::KNOWN.into_iter().map(|name| probed(H264_ENCODER, name, attempt(name)));
+    let others = OTHERS.into_iter().map(|(kind, name)| probed(kind, name, look_for(name)));
+    let found: Vec<Probed> = encoders.chain(others).collect();
+    serde_json::to_writer(io::stdout().lock(), &found)?;
+    io::stdout().flush()
+}
+
+fn probed(kind: &str, name: &str, outcome: Result<(), String>) -> Probed {
+    Probed { kind: kind.into(), name: name.into(), works: outcome.is_ok(), why: outcome.err().unwrap_or_default() }
+}
+
+fn look_for(name: &str) -> Result<(), String> {
+    gst::ElementFactory::find(name).map(drop).ok_or_else(|| NOT_INSTALLED.to_owned())
+}
+
+/// Encodes a few pictures.
+fn attempt(name: &str) -> Result<(), String> {
+    look_for(name)?;
+    let job = Job { width: 320, height: 240, nominal: 30.0, bitrate: 500_000, level: 31, preset: "veryfast".into() };
+    let encoder = encoders::pipeline(name, &job).ok_or("not known")?;
+    let text = format!(
+        "videotestsrc num-buffers=5 ! video/x-raw,format=I420,width=320,height=240,framerate=30/1 ! {encoder} \
+         ! appsink name=sink sync=false"
+    );
+    let pipeline = gst::parse::launch(&text).map_err(|error| error.to_string())?;
+    let pipeline = pipeline.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
+    let sink = pipeline.by_name("sink").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok()).ok_or("no sink")?;
+    let tried = pipeline
+        .set_state(gst::State::Playing)
+        .map_err(|_| "it does not start".to_owned())
+        .and_then(|_| sink.try_pull_sample(PATIENCE).ok_or_else(|| complaint(&pipeline)))
+        .and_then(|sample| {
+            let delta = sample.buffer().is_none_or(|buffer| buffer.flags().contains(gst::BufferFlags::DELTA_UNIT));
+            if delta { Err("it does not begin with a key frame".to_owned()) } else { Ok(()) }
+        });
+    let _ = pipeline.set_state(gst::State::Null);
+    tried
+}
+
+fn complaint(pipeline: &gst::Pipeline) -> String {
+    let error = pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
+    match error.as_ref().map(|message| message.view()) {
+        Some(gst::MessageView::Error(error)) => error.error().to_string(),
+        _ => "it encodes nothing".to_owned(),
+    }
+}

@@ -1,0 +1,186 @@
+//! Makes sound anew: the source's AAC or Opus in, AAC or Opus of 48 kHz in stereo out, heard at the same time as in the
+//! source. Owned by the worker's reading thread.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+
+use super::decoder::parse;
+use super::nanoseconds;
+use super::speaker::Speaker;
+use crate::media::{AudioConfig, Codec, Config, Time, codec};
+use crate::transcode::wire::{FromWorker, Make, Order, RungFrame, RungId, SourceFrame, Trouble};
+
+/// All sound that is made.
+pub(super) struct Sounds {
+    speaker: Arc<Speaker>,
+    source: Option<AudioConfig>,
+    orders: Vec<Order>,
+    chains: Vec<Chain>,
+}
+
+/// A decoder and an encoder.
+struct Chain {
+    rung: RungId,
+    pipeline: gst::Pipeline,
+    source: gst_app::AppSrc,
+}
+
+/// Frames that wait to be decoded, at most 120 ms each.
+const QUEUE: u64 = 64;
+/// Samples a second and channels that come out.
+const RATE: u32 = 48_000;
+const CHANNELS: u32 = 2;
+/// Encoders of AAC, the best first, and the samples of silence with which each begins.
+const AAC: [(&str, u32); 3] = [("fdkaacenc", 2_048), ("avenc_aac", 1_024), ("voaacenc", 1_600)];
+/// libopus looks so far ahead at 48 kHz; GStreamer's opusenc has taken it off its times already.
+const OPUS_PRESKIP: u16 = 312;
+
+impl Sounds {
+    pub(super) fn new(speaker: Arc<Speaker>) -> Sounds {
+        Sounds { speaker, source: None, orders: Vec::new(), chains: Vec::new() }
+    }
+
+    /// Frames of this configuration follow.
+    pub(super) fn configure(&mut self, config: Config) {
+        let Config::Audio(audio) = config else { return };
+        if self.source.as_ref() == Some(&audio) {
+            return;
+        }
+        self.chains.clear();
+        self.source = Some(audio);
+        self.start();
+    }
+
+    /// What is wanted from now on.
+    pub(super) fn order(&mut self, orders: Vec<Order>) {
+        let same = self.orders.iter().map(|order| &order.make).eq(orders.iter().map(|order| &order.make));
+        self.orders = orders;
+        if !same {
+            self.chains.clear();
+            self.start();
+        }
+    }
+
+    /// One frame of the source's sound.
+    pub(super) fn push(&mut self, frame: &SourceFrame) {
+        for chain in &self.chains {
+            let mut buffer = gst::Buffer::from_slice(frame.payload.clone());
+            if let Some(buffer) = buffer.get_mut() {
+                buffer.set_pts(nanoseconds(frame.pts));
+            }
+            let _ = chain.source.push_buffer(buffer);
+        }
+    }
+
+    fn start(&mut self) {
+        let Some(source) = &self.source else { return };
+        for order in &self.orders {
+            match Chain::start(source, order, self.speaker.clone()) {
+                Ok(chain) => self.chains.push(chain),
+                Err(what) => self.speaker.say(FromWorker::Trouble(Trouble { rung: Some(order.rung), what })),
+            }
+        }
+    }
+}
+
+impl Chain {
+    fn start(audio: &AudioConfig, order: &Order, speaker: Arc<Speaker>) -> Result<Chain, String> {
+        let Make::Sound { opus, bitrate } = order.make else { return Err("no sound is asked for".to_owned()) };
+        let decoder = if audio.codec == Codec::Opus { "opusdec" } else { "avdec_aac" };
+        let (encoder, priming) = encoder(opus, bitrate)?;
+        let text = format!(
+            "appsrc name=source format=time block=true max-buffers={QUEUE} max-bytes=0 max-time=0 ! {decoder} \
+             ! audioconvert ! audioresample ! audio/x-raw,rate={RATE},channels={CHANNELS} ! {encoder} \
+             ! appsink name=sink sync=false enable-last-sample=false"
+        );
+        let (pipeline, source, sink) = parse(&text)?;
+        source.set_caps(Some(&caps(audio)));
+        let (rung, after) = (order.rung, Time::from_flicks(order.after));
+        let mut known: Option<Config> = None;
+        sink.set_callbacks(
+            gst_app::AppSinkCallbacks::builder()
+                .new_sample(move |sink| {
+                    let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                    let config = sample.caps().and_then(|caps| made_config(caps, opus));
+                    if config.is_some() && config != known {
+                        known.clone_from(&config);
+                        if let Some(config) = config {
+                            speaker.say(FromWorker::Config(rung, config));
+                        }
+                    }
+                    if let Some((pts, payload)) = unit(&sample, priming)
+                        && pts > after
+                    {
+                        speaker.say(FromWorker::Frame(RungFrame { rung, pts, key: true, payload }));
+                    }
+                    Ok(gst::FlowSuccess::Ok)
+                })
+                .build(),
+        );
+        pipeline.set_state(gst::State::Playing).map_err(|_| "the sound encoder does not start".to_owned())?;
+        Ok(Chain { rung, pipeline, source })
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        if self.pipeline.set_state(gst::State::Null).is_err() {
+            super::complain(&format!("the sound of rung {} does not stop", self.rung));
+        }
+    }
+}
+
+/// The encoder as text, and the samples of silence it begins with.
+fn encoder(opus: bool, bitrate: u64) -> Result<(String, u32), String> {
+    if opus {
+        return Ok((format!("opusenc bitrate={bitrate} frame-size=20"), 0));
+    }
+    let found = AAC.into_iter().find(|(name, _)| gst::ElementFactory::find(name).is_some());
+    let (name, priming) = found.ok_or("no AAC encoder is installed")?;
+    Ok((format!("{name} bitrate={bitrate} ! audio/mpeg,mpegversion=4,stream-format=raw"), priming))
+}
+
+/// Caps of the source's frames.
+fn caps(audio: &AudioConfig) -> gst::Caps {
+    if audio.codec == Codec::Opus {
+        return gst::Caps::builder("audio/x-opus")
+            .field("channel-mapping-family", 0)
+            .field("rate", audio.sample_rate as i32)
+            .field("channels", audio.channels as i32)
+            .build();
+    }
+    gst::Caps::builder("audio/mpeg")
+        .field("mpegversion", 4)
+        .field("stream-format", "raw")
+        .field("framed", true)
+        .field("rate", audio.sample_rate as i32)
+        .field("channels", audio.channels as i32)
+        .field("codec_data", gst::Buffer::from_slice(audio.record.clone()))
+        .build()
+}
+
+fn made_config(caps: &gst::CapsRef, opus: bool) -> Option<Config> {
+    if opus {
+        let mut head = b"OpusHead\x01\x02".to_vec();
+        head.extend_from_slice(&OPUS_PRESKIP.to_le_bytes());
+        head.extend_from_slice(&RATE.to_le_bytes());
+        head.extend_from_slice(&[0, 0, 0]);
+        return codec::opus(&Bytes::from(head)).ok();
+    }
+    let record = caps.structure(0)?.get::<gst::Buffer>("codec_data").ok()?;
+    codec::aac(&Bytes::copy_from_slice(&record.map_readable().ok()?)).ok()
+}
+
+/// A frame, at the time at which what it decodes to is to be heard.
+fn unit(sample: &gst::Sample, priming: u32) -> Option<(Time, Bytes)> {
+    let buffer = sample.buffer()?;
+    let pts = sample.segment()?.downcast_ref::<gst::ClockTime>()?.to_running_time(buffer.pts()?)?;
+    let pts = Time::from_ticks(i64::try_from(pts.nseconds()).ok()?, 1_000_000_000);
+    let pts = pts - Time::from_ticks(i64::from(priming), RATE);
+    let payload = Bytes::copy_from_slice(&buffer.map_readable().ok()?);
+    (!payload.is_empty()).then_some((pts, payload))
+}

@@ -1,0 +1,334 @@
+//! Where decoded pictures become rungs: one thread takes each picture, scales it for every rung that wants it and hands it
+//! to the rung's encoder. A rung that cannot follow loses pictures; nobody waits for it. A rung whose encoder fails goes on
+//! with the next one.
+
+use std::collections::BTreeSet;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use gstreamer as gst;
+use gstreamer_video as gst_video;
+
+use super::encoder::Encoder;
+use super::encoders::Job;
+use super::scaler::Scaler;
+use super::speaker::Speaker;
+use crate::media::Time;
+use crate::transcode::wire::{Beat, FromWorker, Make, Order, RungBeat, RungId, Setup, Trouble};
+
+/// One decoded picture, I420. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Picture {
+    /// Presentation time, of the access unit it was decoded from.
+    pub(super) pts: Time,
+    pub(super) buffer: gst::Buffer,
+    pub(super) info: gst_video::VideoInfo,
+}
+
+/// The studio. Shared between the threads that decode, scale and read orders.
+pub(super) struct Studio {
+    pictures: SyncSender<Picture>,
+    floor: Arc<Mutex<Floor>>,
+    speaker: Arc<Speaker>,
+}
+
+/// Decoded pictures that wait to be scaled. Then the decoder waits.
+const QUEUE: usize = 3;
+/// Cuts that no picture has reached yet; more would mean that nothing is decoded.
+const CUTS: usize = 64;
+
+/// What is being made.
+#[derive(Default)]
+struct Floor {
+    encoders: Vec<String>,
+    preset: String,
+    /// The largest first: a smaller one is scaled from the one before.
+    rungs: Vec<Rung>,
+    cuts: BTreeSet<Time>,
+    decoded: u64,
+    corrupt: u64,
+    last: Option<Time>,
+}
+
+/// One rung.
+struct Rung {
+    order: Order,
+    job: Job,
+    rate: Rate,
+    scaler: Scaler,
+    encoder: Option<Encoder>,
+    /// Place of its encoder in the list.
+    choice: usize,
+    /// A segment begins with its next picture.
+    owes_key: bool,
+    beat: RungBeat,
+    /// Wall time spent on scaling, in microseconds.
+    scaling_us: u64,
+}
+
+/// Thins pictures out to at most so many a second.
+#[derive(Debug)]
+struct Rate {
+    /// Least distance; zero: every picture is taken.
+    interval: Time,
+    due: Option<Time>,
+}
+
+impl Studio {
+    pub(super) fn start(speaker: Arc<Speaker>) -> Arc<Studio> {
+        let (pictures, waiting) = sync_channel(QUEUE);
+        let floor = Arc::new(Mutex::new(Floor::default()));
+        let studio = Arc::new(Studio { pictures, floor: floor.clone(), speaker: speaker.clone() });
+        let counted = floor.clone();
+        speaker.tell(move || lock(&counted).beat());
+        let work = move || make(&waiting, &floor, &speaker);
+        // Without a thread there is nothing that a worker could do; then its parent hears no frames and starts another.
+        let _ = thread::Builder::new().name("studio".into()).spawn(work);
+        studio
+    }
+
+    pub(super) fn set_up(&self, setup: &Setup) {
+        let mut floor = lock(&self.floor);
+        floor.encoders = setup.encoders.clone();
+        floor.preset = setup.preset.clone();
+    }
+
+    /// These rungs are wanted from now on.
+    pub(super) fn order(&self, orders: Vec<Order>) {
+        lock(&self.floor).order(orders);
+    }
+
+    /// A segment begins with the first picture that is shown at this time or later.
+    pub(super) fn cut(&self, at: Time) {
+        let mut floor = lock(&self.floor);
+        floor.cuts.insert(at);
+        if floor.cuts.len() > CUTS {
+            floor.cuts.pop_first();
+        }
+    }
+
+    /// A decoder had to be given up.
+    pub(super) fn count_corrupt(&self) {
+        lock(&self.floor).corrupt += 1;
+    }
+
+    /// Takes a decoded picture; waits while too many wait.
+    pub(super) fn take(&self, picture: Picture) {
+        if self.pictures.send(picture).is_err() {
+            self.speaker.say(FromWorker::Trouble(Trouble { rung: None, what: "the studio has ended".to_owned() }));
+        }
+    }
+}
+
+fn make(waiting: &Receiver<Picture>, floor: &Mutex<Floor>, speaker: &Arc<Speaker>) {
+    while let Ok(picture) = waiting.recv() {
+        // Held for a picture's scaling: orders and beats wait as long as that, and nothing else does.
+        let troubles = lock(floor).take(&picture, speaker);
+        for trouble in troubles {
+            speaker.say(FromWorker::Trouble(trouble));
+        }
+    }
+}
+
+impl Floor {
+    fn order(&mut self, orders: Vec<Order>) {
+        let mut old = std::mem::take(&mut self.rungs);
+        for order in orders {
+            let same = |rung: &Rung| rung.order.rung == order.rung && rung.order.make == order.make;
+            let rung = match old.iter().position(same) {
+                Some(place) => Some(old.swap_remove(place)),
+                None => Rung::new(order, &self.preset),
+            };
+            self.rungs.extend(rung);
+        }
+        self.rungs.sort_by_key(|rung| std::cmp::Reverse(u64::from(rung.job.width) * u64::from(rung.job.height)));
+    }
+
+    /// Makes what the rungs want of a picture. Gives what went wrong.
+    fn take(&mut self, picture: &Picture, speaker: &Arc<Speaker>) -> Vec<Trouble> {
+        self.decoded += 1;
+        if self.last.is_some_and(|last| picture.pts <= last) {
+            return Vec::new();
+        }
+        self.last = Some(picture.pts);
+        let mut cut = false;
+        while self.cuts.first().is_some_and(|at| *at <= picture.pts) {
+            self.cuts.pop_first();
+            cut = true;
+        }
+        let mut troubles = Vec::new();
+        // The picture in the size of the rung before.
+        let mut larger: Option<Picture> = None;
+        for rung in &mut self.rungs {
+            rung.owes_key |= cut;
+            if picture.pts.flicks() <= rung.order.after || !rung.rate.takes(picture.pts, rung.owes_key) {
+                continue;
+            }
+            let from = larger.as_ref().filter(|larger| same_shape(larger, &rung.job)).unwrap_or(picture);
+            match rung.take(from, &self.encoders, speaker) {
+                Ok(made) => larger = made.or(larger),
+                Err(what) => troubles.push(Trouble { rung: Some(rung.order.rung), what }),
+            }
+        }
+        troubles
+    }
+
+    fn beat(&self) -> Beat {
+        let rungs = self.rungs.iter().map(Rung::count).collect();
+        Beat { decoded: self.decoded, corrupt: self.corrupt, rungs }
+    }
+}
+
+/// A picture without borders can be scaled from one without borders.
+fn same_shape(larger: &Picture, job: &Job) -> bool {
+    let (width, height) = (larger.info.width(), larger.info.height());
+    let (wide, tall) = (u64::from(width) * u64::from(job.height), u64::from(height) * u64::from(job.width));
+    width >= job.width && height >= job.height && wide.abs_diff(tall) * 50 <= wide.max(tall)
+}
+
+impl Rung {
+    fn new(order: Order, preset: &str) -> Option<Rung> {
+        let Make::Pictures { width, height, frame_rate, nominal, bitrate, level } = order.make else { return None };
+        let job = Job { width, height, nominal, bitrate, level, preset: preset.to_owned() };
+        Some(Rung {
+            beat: RungBeat { rung: order.rung, ..RungBeat::default() },
+            rate: Rate::new(frame_rate),
+            scaler: Scaler::new(width, height),
+            encoder: None,
+            choice: 0,
+            owes_key: false,
+            scaling_us: 0,
+            job,
+            order,
+        })
+    }
+
+    /// Scales and encodes a picture; gives it in the rung's size. None: it was dropped. Errors once, when no encoder works.
+    fn take(&mut self, picture: &Picture, names: &[String], speaker: &Arc<Speaker>) -> Result<Option<Picture>, String> {
+        self.mend(names, speaker)?;
+        let Some(encoder) = &mut self.encoder else { return Ok(None) };
+        if encoder.queue() >= FULL {
+            self.beat.dropped += 1;
+            return Ok(None);
+        }
+        let begun = Instant::now();
+        let scaled = self.scaler.scale(picture)?;
+        self.scaling_us += u64::try_from(begun.elapsed().as_micros()).unwrap_or(0);
+        if encoder.push(&scaled, self.owes_key) {
+            self.owes_key = false;
+        } else {
+            self.beat.dropped += 1;
+        }
+        Ok(Some(scaled))
+    }
+
+    /// Sees to it that there is an encoder that works, if any does.
+    fn mend(&mut self, names: &[String], speaker: &Arc<Speaker>) -> Result<(), String> {
+        if let Some(why) = self.encoder.as_ref().and_then(Encoder::trouble) {
+            self.retire(&why, speaker, names);
+        }
+        while self.encoder.is_none() && self.choice < names.len() {
+            let name = &names[self.choice];
+            match Encoder::start(name, self.order.rung, &self.job, speaker.clone()) {
+                Ok(encoder) => {
+                    self.beat.encoder.clone_from(name);
+                    self.encoder = Some(encoder);
+                }
+                Err(why) => self.retire(&why, speaker, names),
+            }
+        }
+        let exhausted = self.encoder.is_none() && self.choice == names.len();
+        if exhausted {
+            // Said once.
+            self.choice += 1;
+            return Err("no H.264 encoder works".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Its encoder does not work: the next one takes over.
+    fn retire(&mut self, why: &str, speaker: &Arc<Speaker>, names: &[String]) {
+        if let Some(old) = self.encoder.take() {
+            self.beat.misses += old.misses();
+        }
+        let name = names.get(self.choice).map_or("", String::as_str);
+        let what = format!("encoder {name} failed: {why}");
+        speaker.say(FromWorker::Trouble(Trouble { rung: Some(self.order.rung), what }));
+        self.beat.fallbacks += 1;
+        self.choice += 1;
+    }
+
+    fn count(&self) -> RungBeat {
+        let encoder = self.encoder.as_ref();
+        RungBeat {
+            frames: encoder.map_or(0, Encoder::frames),
+            queue: encoder.map_or(0, Encoder::queue),
+            busy_us: self.scaling_us + encoder.map_or(0, Encoder::busy_us),
+            misses: self.beat.misses + encoder.map_or(0, Encoder::misses),
+            ..self.beat.clone()
+        }
+    }
+}
+
+/// Pictures in an encoder's queue from which on it is not worth scaling another.
+const FULL: u32 = 8;
+
+impl Rate {
+    fn new(cap: Option<f64>) -> Rate {
+        let interval = cap.filter(|cap| *cap > 0.0).map_or(0.0, |cap| Time::PER_SECOND as f64 / cap);
+        Rate { interval: Time::from_flicks(interval as i64), due: None }
+    }
+
+    /// Whether a picture at this time is taken; one that begins a segment always is.
+    fn takes(&mut self, pts: Time, begins: bool) -> bool {
+        let Some(due) = self.due.filter(|_| self.interval > Time::ZERO) else {
+            self.due = Some(pts + self.interval);
+            return true;
+        };
+        // Pictures waver by a few milliseconds about their times.
+        let slack = self.interval.scaled(1, 4);
+        if pts + slack < due && !begins {
+            return false;
+        }
+        // On the grid of the times that were due, unless that has been left.
+        let next = due + self.interval;
+        self.due = Some(if begins || next + slack < pts { pts + self.interval } else { next });
+        true
+    }
+}
+
+fn lock(floor: &Mutex<Floor>) -> MutexGuard<'_, Floor> {
+    floor.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(cap: f64, times: impl Iterator<Item = i64>) -> Vec<i64> {
+        let mut rate = Rate::new(Some(cap));
+        times.filter(|ms| rate.takes(Time::from_millis(*ms), false)).collect()
+    }
+
+    #[test]
+    fn rates_are_halved_evenly_and_left_alone_where_they_fit() {
+        assert_eq!(taken(30.0, (0..60).map(|n| n * 1000 / 60)).len(), 30);
+        assert_eq!(taken(30.0, (0..30).map(|n| n * 1000 / 30)).len(), 30);
+        assert_eq!(taken(30.0, (0..25).map(|n| n * 40)).len(), 25);
+        assert_eq!(taken(15.0, (0..30).map(|n| n * 1000 / 30 + n % 3)).len(), 15);
+        assert_eq!(taken(30.0, (0..50).map(|n| n * 20)).len(), 30, "50 to 30 is uneven, and right on average");
+        assert_eq!(taken(30.0, (0..5).map(|n| n * 1000)).len(), 5);
+    }
+
+    #[test]
+    fn the_picture_of_a_cut_is_always_taken() {
+        let mut rate = Rate::new(Some(1.0));
+        assert!(rate.takes(Time::ZERO, false));
+        assert!(!rate.takes(Time::from_millis(100), false));
+        assert!(rate.takes(Time::from_millis(200), true));
+        assert!(!rate.takes(Time::from_millis(900), false));
+        assert!(rate.takes(Time::from_millis(1200), false));
+    }
+}
