@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use headwater::config::{Action, Effective, Invocation};
-use headwater::{logging, server};
+use headwater::{logging, server, transcode};
 
 /// Media is allocated on one thread and freed on another, and the one that allocated it may sleep from then on: jemalloc
 /// gives memory back on a thread of its own, and not only on the way through an allocation. `.cargo/config.toml` has its
@@ -14,10 +14,13 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let invocation = Invocation::of_process();
+    if let Action::Worker { probe } = invocation.action {
+        return transcode::worker::run(probe);
+    }
     match (invocation.load(), invocation.action) {
         (Err(errors), _) => fail(&errors, CONFIGURATION),
         (Ok(effective), Action::Check) => check(&effective),
-        (Ok(effective), Action::Serve) => serve(effective),
+        (Ok(effective), _) => serve(effective),
     }
 }
 

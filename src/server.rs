@@ -16,6 +16,7 @@ use crate::config::{self, Config};
 use crate::hls::{self, Hls};
 use crate::http::{self, Admin, Edge};
 use crate::hub::{self, Hub};
+use crate::transcode::{self, Transcoder};
 use crate::{metrics, rtmp, tls};
 
 /// Why the server ended other than as asked.
@@ -107,13 +108,15 @@ impl Server {
             .map_err(|source| Error::Data { path: config.data.dir.clone(), source })?;
         let certificates = certificates(&config.tls)?;
         let hub = Hub::new(hub_settings(&config));
+        let transcoder = transcoder(&config, &hub)?;
         let hls = Hls::new(hub.clone(), hls_settings(&config.hls));
         let plain = bind(config.rtmp.listen, "rtmp.listen")?;
         let secure = config.rtmp.tls_listen.map(|addr| bind(addr, "rtmp.tls_listen")).transpose()?;
         let https = certificates.as_ref().map(|c| c.for_http()).transpose()?;
         let rtmps = certificates.as_ref().map(|c| c.for_rtmp()).transpose()?;
         let edge = Edge::start(http_settings(&config), hls.clone(), https)?;
-        let admin = Admin::start(config.admin.listen, hub.clone(), hls.clone(), edge.readiness())?;
+        let shown = (hub.clone(), hls.clone(), transcoder.clone());
+        let admin = Admin::start(config.admin.listen, shown, edge.readiness())?;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -123,6 +126,9 @@ impl Server {
         server.tasks.spawn(async move { hub_keeper.keep(keep).await });
         let follow = stop.clone();
         server.tasks.spawn(async move { hls.follow(follow).await });
+        if let Some(transcoder) = transcoder {
+            server.tasks.spawn(transcoder.follow(stop.clone()));
+        }
         server.tasks.spawn(stop.clone().run_until_cancelled_owned(observe(hub)));
         if let Some(certificates) = certificates {
             let interval = config.tls.reload_interval.get();
@@ -284,7 +290,7 @@ fn hub_settings(config: &Config) -> hub::Settings {
         process_bytes: config.hub.memory.bytes(),
         segment_target: config.hls.segment_target.get(),
         segment_max: config.hls.segment_max.get(),
-        ladders: false,
+        ladders: config.transcode.makes_ladders(),
     }
 }
 
@@ -296,6 +302,50 @@ fn hls_settings(config: &config::Hls) -> hls::Settings {
         linger: config.linger.get(),
         start_timeout: config.start_timeout.get(),
     }
+}
+
+/// None where neither rungs nor stills are wanted of any stream.
+fn transcoder(config: &Config, hub: &Hub) -> Result<Option<Transcoder>, Error> {
+    let options = &config.transcode;
+    let stills = Some(options.thumbnails.get()).filter(|interval| !interval.is_zero());
+    if !options.makes_ladders() && stills.is_none() {
+        return Ok(None);
+    }
+    let path = std::env::current_exe().map_err(|error| Error::Start(format!("no path to this program: {error}")))?;
+    let data = std::path::absolute(&config.data.dir).unwrap_or_else(|_| config.data.dir.clone());
+    let chosen = options.clone();
+    let settings = transcode::Settings {
+        program: transcode::Program { path, registry: data.join("gstreamer-registry.bin") },
+        choose: Arc::new(move |stream| rules(&chosen, stream)),
+        idle: options.idle.get(),
+        encoder: Some(options.encoder.to_string()).filter(|name| name != "auto"),
+        preset: options.preset.to_string(),
+        sound_bitrate: options.audio_bitrate.bits(),
+        worker_memory: options.worker_memory.bytes() as u64,
+        nice: i32::from(options.nice),
+        max_ladders: options.max_ladders,
+        log_bytes: config.hub.stream_memory.bytes(),
+        stills,
+        still_width: options.thumbnail_width,
+    };
+    Ok(Some(Transcoder::new(hub.clone(), settings)))
+}
+
+/// The ladder of one stream.
+fn rules(options: &config::Transcode, stream: &str) -> transcode::Rules {
+    let (mode, rungs) = options.ladder(stream);
+    let rule = |rung: &config::RungRule| transcode::Rule {
+        height: rung.height,
+        frame_rate: rung.frame_rate.map(f64::from),
+        bitrate: rung.bitrate.bits(),
+    };
+    let mode = match mode {
+        config::LadderMode::Watched => transcode::Mode::Watched,
+        config::LadderMode::Rung => transcode::Mode::Rung,
+        config::LadderMode::Always => transcode::Mode::Always,
+        config::LadderMode::Off => transcode::Mode::Off,
+    };
+    transcode::Rules { mode, rungs: rungs.iter().map(rule).collect() }
 }
 
 fn rtmp_settings(config: &config::Rtmp) -> rtmp::Settings {

@@ -105,6 +105,22 @@ fn secrets_are_not_printed() {
 }
 
 #[test]
+fn ladders_are_printed_and_checked() {
+    let folder = folder_with("h.toml", "[[transcode.ladders]]\nstreams = \"show-*\"\nrungs = [\"720p30:3M\"]\n");
+    let stdout = good(headwater(&folder).args(["check", "--config", "h.toml", "--transcode-mode", "always"]));
+    for line in [
+        "mode = \"always\"  # --transcode-mode",
+        "rungs = [\"720p:3000k\", \"480p:1400k\", \"360p:800k\"]",
+        "ladders = [{ rungs = [\"720p30:3000k\"], streams = \"show-*\" }]  # h.toml:1:1",
+    ] {
+        assert!(stdout.lines().any(|found| found == line), "{line} is missing in\n{stdout}");
+    }
+    let expected =
+        ["--transcode-rungs: \"av1\" is no codec that rungs are made in; write h264, or leave it out: \"720p:3M\""];
+    assert_eq!(bad(headwater(&folder).args(["check", "--transcode-rungs", "[\"720p:3M:av1\"]"])), expected);
+}
+
+#[test]
 fn a_wrong_file_is_told_by_check_and_by_a_start() {
     let folder = folder_with("h.toml", "[rtmp]\nlisten = \"abc\"\nmax_conections = 5\n");
     let expected = [

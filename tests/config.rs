@@ -265,6 +265,150 @@ fn what_options_ask_of_each_other_is_told_where_it_was_set() {
 }
 
 #[test]
+fn a_wrong_ladder_is_told_with_what_to_write() {
+    let rung = "write its height, p, and after a colon its bit rate, as \"720p:3000k\" or \"1080p60:6M\"";
+    let rungs = [
+        ("720", format!("\"720\" is no rung; {rung}")),
+        ("720p", format!("\"720p\" is no rung; {rung}")),
+        ("720p:3000", format!("\"720p:3000\" is no rung; {rung}")),
+        ("720p-30:3M", format!("\"720p-30:3M\" is no rung; {rung}")),
+        ("720p:3M:h264:x", format!("\"720p:3M:h264:x\" is no rung; {rung}")),
+        (
+            "720p:3M:hevc",
+            "\"hevc\" is no codec that rungs are made in; write h264, or leave it out: \"720p:3M\"".to_owned(),
+        ),
+        ("62p:3M", "62 is no height of a rung; write an even number from 64 to 4320".to_owned()),
+        ("721p:3M", "721 is no height of a rung; write an even number from 64 to 4320".to_owned()),
+        ("4322p:3M", "4322 is no height of a rung; write an even number from 64 to 4320".to_owned()),
+        ("720p0:3M", "0 is no frame rate of a rung; write a whole number from 1 to 240, or leave it out".to_owned()),
+        (
+            "720p99999999999:3M",
+            "99999999999 is no frame rate of a rung; write a whole number from 1 to 240, or leave it out".to_owned(),
+        ),
+        ("720p:49k", "49k is no bit rate of a rung; write 50k to 100M".to_owned()),
+        ("720p:101M", "101M is no bit rate of a rung; write 50k to 100M".to_owned()),
+    ];
+    for (text, said) in rungs {
+        let file = format!("[transcode]\nrungs = [\"1080p:6M\", \"{text}\"]");
+        assert_eq!(wrong(&file), [format!("h.toml:2:9: transcode.rungs: {said}")], "{text}");
+    }
+    let lists = [
+        ("\"720p:3M\", \"720p:2M\"", "720p stands twice; give one of them another height or frame rate"),
+        ("\"480p:2M\", \"720p30:3M\"", "720p30 stands behind 480p; write the highest rung first"),
+        (&"\"720p:3M\", ".repeat(9), "9 rungs are too many; write at most 8"),
+    ];
+    for (list, said) in lists {
+        let file = format!("[transcode]\nrungs = [{list}]");
+        assert_eq!(wrong(&file), [format!("h.toml:2:9: transcode.rungs: {said}")], "{list}");
+        let file = format!("[[transcode.ladders]]\nstreams = \"*\"\nrungs = [{list}]");
+        assert_eq!(wrong(&file), [format!("h.toml:3:9: transcode.ladders: {said}")], "{list}");
+    }
+}
+
+#[test]
+fn wrong_values_of_transcode_are_told() {
+    let encoders =
+        "auto, x264enc, openh264enc, nvh264enc, vah264enc, vaapih264enc, qsvh264enc, msdkh264enc or v4l2h264enc";
+    let cases = [
+        ("mode = \"on\"", "8: transcode.mode: \"on\" is unknown; write it as watched, rung, always or off"),
+        ("encoder = \"x265enc\"", &format!("11: transcode.encoder: \"x265enc\" is unknown; write it as {encoders}")),
+        (
+            "preset = \"placebo\"",
+            "10: transcode.preset: \"placebo\" is unknown; write it as ultrafast, superfast, veryfast, faster, fast, medium or slow",
+        ),
+        (
+            "audio_bitrate = \"128\"",
+            "17: transcode.audio_bitrate: \"128\" is no bit rate; write a whole number and k or M, such as \"128k\" or \"6M\"",
+        ),
+        ("audio_bitrate = \"31k\"", "17: transcode.audio_bitrate: 31k is too little; write at least 32k"),
+        ("audio_bitrate = \"1M\"", "17: transcode.audio_bitrate: 1000k is too much; write at most 512k"),
+        ("idle = \"500ms\"", "8: transcode.idle: 500ms is too little; write at least 1s"),
+        ("worker_memory = \"64MiB\"", "17: transcode.worker_memory: 64MiB is too little; write at least 128MiB"),
+        ("nice = 20", "8: transcode.nice: 20 is too much; write at most 19"),
+        ("nice = -1", "8: transcode.nice: the number is out of range; write it as 5"),
+        ("max_ladders = 0", "15: transcode.max_ladders: 0 is too little; write at least 1"),
+        (
+            "thumbnails = \"100ms\"",
+            "14: transcode.thumbnails: 100ms is too little; write at least 1s, or 0s to switch it off",
+        ),
+        ("thumbnail_width = 63", "19: transcode.thumbnail_width: 63 is too little; write at least 64"),
+        ("thumbnail_width = 1921", "19: transcode.thumbnail_width: 1921 is too much; write at most 1920"),
+    ];
+    for (text, said) in cases {
+        assert_eq!(wrong(&format!("[transcode]\n{text}")), [format!("h.toml:2:{said}")], "{text}");
+    }
+}
+
+#[test]
+fn wrong_ladders_are_all_told_at_their_places() {
+    let text = "\
+[[transcode.ladders]]
+streams = \"show *\"
+rungs = []
+[[transcode.ladders]]
+streams = \"a\"
+rungs = [\"720p:3M\", \"360p\"]
+[[transcode.ladders]]
+streams = \"a\"
+rungs = []
+mode = \"never\"
+[[transcode.ladders]]
+streams = \"a\"
+[[transcode.ladders]]
+stream = \"a\"
+rungs = []
+";
+    let expected = [
+        "h.toml:2:11: transcode.ladders: \"show *\" is no pattern of stream names; write letters, digits, '-', '_' and '.', and * for any of them: \"show-*\"",
+        "h.toml:6:9: transcode.ladders: \"360p\" is no rung; write its height, p, and after a colon its bit rate, as \"720p:3000k\" or \"1080p60:6M\"",
+        "h.toml:10:8: transcode.ladders: \"never\" is unknown; write it as watched, rung, always or off",
+        "h.toml:11:1: transcode.ladders: missing field `rungs`",
+        "h.toml:14:1: transcode.ladders: a table here has a field that is not known; see the example in config/headwater.toml",
+    ];
+    assert_eq!(wrong(text), expected);
+}
+
+#[test]
+fn the_first_ladder_that_fits_wins() {
+    let text = "\
+[transcode]
+mode = \"rung\"
+[[transcode.ladders]]
+streams = \"show-raw\"
+rungs = []
+mode = \"off\"
+[[transcode.ladders]]
+streams = \"show-*\"
+rungs = [\"1080p60:6M\", \"1080p30:4M:h264\"]
+";
+    let transcode = loaded(&with_file(text)).config.transcode;
+    let ladder = |stream| {
+        let (mode, rungs) = transcode.ladder(stream);
+        (mode.to_string(), rungs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(ladder("show-raw"), ("off".to_owned(), String::new()));
+    assert_eq!(ladder("show-1"), ("rung".to_owned(), "1080p60:6000k 1080p30:4000k".to_owned()));
+    assert_eq!(ladder("show"), ("rung".to_owned(), "720p:3000k 480p:1400k 360p:800k".to_owned()));
+    // A mode without anything to make is no mistake.
+    assert!(loaded(&with_file("[transcode]\nmode = \"always\"\nrungs = []")).config.transcode.rungs.is_empty());
+    let environment = pairs(&[
+        ("HEADWATER_TRANSCODE_RUNGS", "[\"240p:400k\"]"),
+        ("HEADWATER_TRANSCODE_LADDERS", "[{ streams = \"a*\", rungs = [\"480p25:1M\"], mode = \"always\" }]"),
+    ]);
+    let config = loaded(&Input { environment, ..Input::default() }).config;
+    assert_eq!((config.transcode.rungs[0].height, config.transcode.ladders[0].rungs[0].frame_rate), (240, Some(25)));
+}
+
+#[test]
+fn the_example_of_a_ladder_is_valid() {
+    let example = DOCUMENTED.split_once("# [[transcode.ladders]]").unwrap().1;
+    let lines = example.lines().map_while(|line| line.strip_prefix("# ").or_else(|| line.is_empty().then_some(line)));
+    let lines: Vec<&str> = lines.take(4).collect();
+    let transcode = loaded(&with_file(&format!("[[transcode.ladders]]{}", lines.join("\n")))).config.transcode;
+    assert_eq!(transcode.ladder("show-1").1.len(), 3);
+}
+
+#[test]
 fn listeners_on_different_addresses_or_on_port_zero_do_not_collide() {
     for text in [
         "http.listen = \"127.0.0.1:0\"\nadmin.listen = \"127.0.0.1:0\"\nrtmp.listen = \"127.0.0.1:0\"",
@@ -370,10 +514,13 @@ fn no_print_of_the_configuration_has_a_secret() {
 
 #[test]
 fn the_shown_configuration_is_a_configuration() {
-    let shown = loaded(&with_file("[hls]\nwindow = \"1h\"\n")).show();
+    let ladder = "[[transcode.ladders]]\nstreams = \"show-*\"\nrungs = [\"720p30:3M\"]\nmode = \"always\"\n";
+    let shown = loaded(&with_file(&format!("[hls]\nwindow = \"1h\"\n{ladder}"))).show();
     assert!(shown.contains("\nwindow = \"1h\"  # h.toml:2:10\n"), "{shown}");
+    assert!(shown.contains("\nrungs = [\"720p:3000k\", \"480p:1400k\", \"360p:800k\"]\n"), "{shown}");
     let again = loaded(&with_file(&shown)).config;
     assert_eq!(again.hls.window.to_string(), "1h");
+    assert_eq!(again.transcode.ladder("show-1").1[0].to_string(), "720p30:3000k");
 }
 
 proptest! {
@@ -385,7 +532,7 @@ proptest! {
     }
 
     #[test]
-    fn any_value_of_any_option_is_taken_or_refused(at in 0usize..36, value in "\\PC{0,12}") {
+    fn any_value_of_any_option_is_taken_or_refused(at in 0usize..64, value in "\\PC{0,12}") {
         let options: Vec<String> = defaults().into_iter().flat_map(|(section, table)| {
             table.as_table().unwrap().keys().map(|key| format!("{section}-{key}").replace('_', "-")).collect::<Vec<_>>()
         }).collect();

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::error::{Error, Errors, Origin};
 use super::file::File;
@@ -19,6 +19,11 @@ pub enum Action {
     Serve,
     /// Say whether the configuration is right, and what it is.
     Check,
+    /// Be a worker process of a server that has started this one; without any configuration.
+    Worker {
+        /// Say what works on this machine, and end.
+        probe: bool,
+    },
 }
 
 /// A command line that was understood, and the environment it came with.
@@ -47,7 +52,11 @@ impl Invocation {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Invocation, clap::Error> {
         let matches = command().try_get_matches_from(arguments)?;
-        let action = if matches.subcommand_name() == Some("check") { Action::Check } else { Action::Serve };
+        let action = match matches.subcommand() {
+            Some(("check", _)) => Action::Check,
+            Some(("worker", worker)) => Action::Worker { probe: worker.get_flag("probe") },
+            _ => Action::Serve,
+        };
         // Global flags reach the subcommand's matches, wherever they were written.
         let matches = matches.subcommand().map_or(&matches, |(_, inner)| inner);
         Ok(Invocation {
@@ -101,6 +110,9 @@ fn command() -> Command {
         .help("Configuration file [default: config/headwater.toml or /etc/headwater/headwater.toml, if one exists]");
     let check =
         Command::new("check").about("Check the configuration, print it with the origin of each value, and exit");
+    let probe = Arg::new("probe").long("probe").action(ArgAction::SetTrue);
+    let worker =
+        Command::new("worker").about("For the server's own use: make the rungs of a stream").hide(true).arg(probe);
     Command::new("headwater")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A live streaming server: RTMP in, low-latency HLS out. Without a command it serves.")
@@ -109,6 +121,7 @@ fn command() -> Command {
         .arg(file)
         .args(options::all().iter().map(argument))
         .subcommand(check)
+        .subcommand(worker)
         .disable_help_subcommand(true)
 }
 

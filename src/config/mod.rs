@@ -8,6 +8,7 @@
 mod args;
 mod error;
 mod file;
+mod ladder;
 mod load;
 mod options;
 mod sections;
@@ -18,8 +19,10 @@ mod validate;
 pub use args::{Action, Invocation};
 pub use error::{Error, Errors, Origin};
 pub use file::File;
+pub use ladder::{BadPattern, BadRung, LadderRule, RungRule, StreamPattern};
 pub use load::{Effective, Input, load};
 pub use sections::{
-    Access, Admin, Config, Data, Hls, Http, Hub, Log, LogFormat, Rtmp, Server, Takeover, Tls, Unpublish,
+    Access, Admin, Config, Data, Encoder, Hls, Http, Hub, LadderMode, Log, LogFormat, Preset, Rtmp, Server, Takeover,
+    Tls, Transcode, Unpublish,
 };
-pub use units::{BadUnit, Size, Time};
+pub use units::{BadUnit, Bitrate, Size, Time};

@@ -8,7 +8,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::units::{self, BadUnit, Size, Time};
+use super::ladder::{self, LadderRule, RungRule};
+use super::units::{self, BadUnit, Bitrate, Size, Time};
 use crate::access::Key;
 
 /// The whole configuration.
@@ -31,6 +32,8 @@ pub struct Config {
     pub hub: Hub,
     /// How streams are packaged.
     pub hls: Hls,
+    /// What is made of streams beside their source.
+    pub transcode: Transcode,
     /// What is written to standard error.
     pub log: Log,
     /// The process as a whole.
@@ -234,6 +237,58 @@ impl Default for Hls {
     }
 }
 
+/// `[transcode]`: the ladder of rungs, and still pictures.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Transcode {
+    /// When rungs are made.
+    #[serde(deserialize_with = "units::from_text")]
+    pub mode: LadderMode,
+    /// The rungs of streams that no entry of `ladders` names, the best first; may be empty.
+    pub rungs: Vec<RungRule>,
+    /// A rung stops so long after it was last asked for.
+    pub idle: Time,
+    /// The encoder that is tried first.
+    #[serde(deserialize_with = "units::from_text")]
+    pub encoder: Encoder,
+    /// The speed preset of x264.
+    #[serde(deserialize_with = "units::from_text")]
+    pub preset: Preset,
+    /// Of sound that must be made anew.
+    pub audio_bitrate: Bitrate,
+    /// A worker process that grows beyond this is started anew.
+    pub worker_memory: Size,
+    /// Niceness of worker processes, 0 to 19, above the server's own.
+    pub nice: u8,
+    /// Streams that have rungs at a time.
+    pub max_ladders: usize,
+    /// How often a still picture of each live stream is made; zero is never.
+    pub thumbnails: Time,
+    /// Width of still pictures in pixels.
+    pub thumbnail_width: u32,
+    /// Rungs and modes of some streams; the first entry whose pattern fits wins.
+    pub ladders: Vec<LadderRule>,
+}
+
+impl Default for Transcode {
+    fn default() -> Transcode {
+        Transcode {
+            mode: LadderMode::Watched,
+            rungs: ladder::usual(),
+            idle: Time::secs(20),
+            encoder: Encoder::Auto,
+            preset: Preset::VeryFast,
+            audio_bitrate: Bitrate::kilobits(128),
+            worker_memory: Size::mib(1_024),
+            nice: 5,
+            max_ladders: 16,
+            thumbnails: Time::secs(5),
+            thumbnail_width: 640,
+            ladders: Vec::new(),
+        }
+    }
+}
+
 /// `[log]`: what is written to standard error.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -320,6 +375,64 @@ words! {
         End = "end",
         /// The stream waits, as if the publisher had vanished.
         Wait = "wait",
+    }
+}
+
+words! {
+    /// When the rungs of a stream are made.
+    LadderMode: "watched, rung, always or off" {
+        /// All of them, while anybody watches the stream.
+        Watched = "watched",
+        /// Each of them, while somebody watches that rung.
+        Rung = "rung",
+        /// All of them, as long as the stream is live.
+        Always = "always",
+        /// Never.
+        Off = "off",
+    }
+}
+
+words! {
+    /// The H.264 encoder that is tried first, by its GStreamer name.
+    Encoder: "auto, x264enc, openh264enc, nvh264enc, vah264enc, vaapih264enc, qsvh264enc, msdkh264enc or v4l2h264enc" {
+        /// The best that works.
+        Auto = "auto",
+        /// x264, on the processor.
+        X264 = "x264enc",
+        /// OpenH264, on the processor.
+        OpenH264 = "openh264enc",
+        /// NVIDIA's NVENC.
+        Nv = "nvh264enc",
+        /// VA-API.
+        Va = "vah264enc",
+        /// VA-API, the older plugin.
+        Vaapi = "vaapih264enc",
+        /// Intel's Quick Sync.
+        Qsv = "qsvh264enc",
+        /// Intel's Quick Sync, the older plugin.
+        Msdk = "msdkh264enc",
+        /// A device of the kernel's Video4Linux.
+        V4l2 = "v4l2h264enc",
+    }
+}
+
+words! {
+    /// The speed preset of x264, the fastest first.
+    Preset: "ultrafast, superfast, veryfast, faster, fast, medium or slow" {
+        /// The least work.
+        UltraFast = "ultrafast",
+        /// More of it.
+        SuperFast = "superfast",
+        /// The usual one for live streams.
+        VeryFast = "veryfast",
+        /// More of it.
+        Faster = "faster",
+        /// More of it.
+        Fast = "fast",
+        /// The encoder's own default.
+        Medium = "medium",
+        /// The most work that is allowed.
+        Slow = "slow",
     }
 }
 

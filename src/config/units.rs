@@ -1,4 +1,4 @@
-//! The kinds of values that options have: times, sizes, addresses and words, each read from and written as the text a
+//! The kinds of values that options have: times, sizes, bit rates, addresses and words, each read from and written as the text a
 //! person types. `sections` uses them. Their errors end in a remedy, in which [`EXAMPLE`] stands for the option's default.
 
 use std::fmt;
@@ -114,6 +114,47 @@ impl fmt::Display for Size {
     }
 }
 
+/// Bits a second, written as a whole number and a unit of thousands or millions: `800k`, `6M`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bitrate(u64);
+
+impl Bitrate {
+    /// So many thousand bits a second.
+    pub const fn kilobits(count: u64) -> Bitrate {
+        Bitrate(count * 1_000)
+    }
+
+    /// Bits a second.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+}
+
+impl FromStr for Bitrate {
+    type Err = BadUnit;
+
+    fn from_str(text: &str) -> Result<Bitrate, BadUnit> {
+        let wrong = || BadUnit::Bitrate(text.to_owned());
+        let (count, unit) = split_unit(text).ok_or_else(wrong)?;
+        let thousands = match unit {
+            "k" => Some(count),
+            "M" => count.checked_mul(1_000),
+            _ => None,
+        };
+        // More than a terabit is a slip of the finger; below it no sum overflows.
+        thousands.filter(|count| *count <= 1_000_000_000).map(Bitrate::kilobits).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for Bitrate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 / 1_000 {
+            thousands if thousands >= 10_000 && thousands.is_multiple_of(1_000) => write!(f, "{}M", thousands / 1_000),
+            thousands => write!(f, "{thousands}k"),
+        }
+    }
+}
+
 /// Why a text is no value of its kind, with the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadUnit {
@@ -129,6 +170,9 @@ pub enum BadUnit {
     /// More bytes than a machine can address.
     #[error("{0:?} is more than this machine can address; write it as \"{EXAMPLE}\"")]
     LargeSize(String),
+    /// Not a number with a unit of bit rates.
+    #[error("{0:?} is no bit rate; write a whole number and k or M, such as \"128k\" or \"6M\"")]
+    Bitrate(String),
     /// Not an address with a port.
     #[error("{0:?} is no address; write it as {EXAMPLE}")]
     Address(String),
@@ -210,6 +254,18 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
+impl Serialize for Bitrate {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bitrate {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Bitrate, D::Error> {
+        from_text(d)
+    }
+}
+
 fn split_unit(text: &str) -> Option<(u64, &str)> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (count, unit) = text.split_at(digits);
@@ -261,5 +317,18 @@ mod tests {
             assert_eq!(text.parse::<Size>(), Err(BadUnit::Size(text.to_owned())), "{text}");
         }
         assert!(matches!("18446744073709551615GiB".parse::<Size>(), Err(BadUnit::LargeSize(_))));
+    }
+
+    #[test]
+    fn bit_rates_are_read_and_written_in_thousands() {
+        for (text, written) in
+            [("800k", "800k"), ("6M", "6000k"), ("10000k", "10M"), ("10500k", "10500k"), ("0k", "0k")]
+        {
+            assert_eq!(text.parse::<Bitrate>().unwrap().to_string(), written);
+        }
+        assert_eq!("6M".parse::<Bitrate>().unwrap().bits(), 6_000_000);
+        for text in ["", "6", "k", "-1k", "1.5M", "6m", "6K", "6Mbit", "1000001M", "18446744073709551615M"] {
+            assert_eq!(text.parse::<Bitrate>(), Err(BadUnit::Bitrate(text.to_owned())), "{text}");
+        }
     }
 }

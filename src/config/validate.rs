@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use tracing_subscriber::EnvFilter;
 
 use super::error::{Error, Origin};
+use super::ladder;
 use super::load::Effective;
 use super::sections::Config;
-use super::units::{Size, Time};
+use super::units::{Bitrate, Size, Time};
 
 /// All that is wrong with a configuration whose single values are right.
 pub(super) fn check(effective: &Effective) -> Vec<Error> {
@@ -21,6 +22,7 @@ pub(super) fn check(effective: &Effective) -> Vec<Error> {
     web(config, &mut findings);
     memory(config, &mut findings);
     packaging(config, &mut findings);
+    transcoding(config, &mut findings);
     level(config, &mut findings);
     findings.errors
 }
@@ -189,6 +191,29 @@ fn packaging(config: &Config, findings: &mut Findings<'_>) {
         );
         findings.add(&["hls.window", "hls.segment_target"], problem);
     }
+}
+
+/// What workers can make, and what a machine with few cores survives.
+fn transcoding(config: &Config, findings: &mut Findings<'_>) {
+    let transcode = &config.transcode;
+    if let Err(problem) = ladder::check(&transcode.rungs) {
+        findings.add(&["transcode.rungs"], problem);
+    }
+    // A player that changes its mind would start and stop a rung with every segment.
+    findings.at_least("transcode.idle", transcode.idle, Time::secs(1));
+    findings.at_least("transcode.audio_bitrate", transcode.audio_bitrate, Bitrate::kilobits(32));
+    findings.at_most("transcode.audio_bitrate", transcode.audio_bitrate, Bitrate::kilobits(512));
+    // Less does not hold the decoder and one encoder of an ordinary stream.
+    findings.at_least("transcode.worker_memory", transcode.worker_memory, Size::mib(128));
+    findings.at_most("transcode.nice", transcode.nice, 19);
+    findings.at_least("transcode.max_ladders", transcode.max_ladders, 1);
+    let thumbnails = transcode.thumbnails;
+    if thumbnails > Time::secs(0) && thumbnails < Time::secs(1) {
+        let problem = format!("{thumbnails} is too little; write at least 1s, or 0s to switch it off");
+        findings.add(&["transcode.thumbnails"], problem);
+    }
+    findings.at_least("transcode.thumbnail_width", transcode.thumbnail_width, 64);
+    findings.at_most("transcode.thumbnail_width", transcode.thumbnail_width, 1_920);
 }
 
 /// A misspelt level would pass for the name of a module and silence the log.

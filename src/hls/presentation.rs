@@ -136,8 +136,7 @@ impl Presentation {
         let (Some(renditions), Some(ladder)) = (self.opened.borrow().clone(), ladder) else { return };
         let lead = renditions.video.clone().or(renditions.audio.clone());
         let mut open = |rung: &Arc<Rung>| {
-            let shown =
-                Shown::new((ladder.clone(), rung.clone()), &renditions.shared, lead.clone(), budget.take(0));
+            let shown = Shown::new((ladder.clone(), rung.clone()), &renditions.shared, lead.clone(), budget.take(0));
             tasks.spawn(shown.clone().run());
             shown
         };

@@ -43,7 +43,13 @@ fn begin(msn: u64, discontinuity: bool) -> Output {
 
 fn part(text: &'static str) -> Output {
     let independent = text.starts_with('i');
-    Output::Part(Part { bytes: Bytes::from_static(text.as_bytes()), duration: PART, independent, short: false, gap: false })
+    Output::Part(Part {
+        bytes: Bytes::from_static(text.as_bytes()),
+        duration: PART,
+        independent,
+        short: false,
+        gap: false,
+    })
 }
 
 /// Whole segments of four parts.

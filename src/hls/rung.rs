@@ -135,7 +135,11 @@ impl Shown {
             average: average.unwrap_or(bits + sound),
             codecs: codecs.join(","),
             resolution: spec.pictures.as_ref().map(|pictures| (pictures.width, pictures.height)),
-            frame_rate: spec.pictures.as_ref().and_then(|pictures| pictures.frame_rate).map_or(rate, |cap| cap.min(rate)),
+            frame_rate: spec
+                .pictures
+                .as_ref()
+                .and_then(|pictures| pictures.frame_rate)
+                .map_or(rate, |cap| cap.min(rate)),
             sound: spec.sound.as_ref().map(|sound| Sound { group: group(&sound.codecs), channels: 2 }),
         }
     }

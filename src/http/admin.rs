@@ -134,6 +134,7 @@ impl Operator {
             .map(|(kind, config)| config.as_ref().map(|config| json!({ "kind": kind, "codecs": config.codecs() })));
         let tracks: Vec<Value> = tracks.into_iter().flatten().collect();
         let progress = self.hls.progress(stream.name().as_str());
+        let ladder = self.transcoder.as_ref().and_then(|transcoder| transcoder.ladder(stream.name().as_str()));
         let renditions = progress.iter().flat_map(|progress| &progress.renditions);
         let renditions: Vec<Value> =
             renditions.map(|(name, msn, part)| json!({ "name": name, "msn": msn, "part": part })).collect();
@@ -153,7 +154,7 @@ impl Operator {
             "frames": status.frames,
             "bytes": status.bytes,
             "still": stream.still().is_some(),
-            "ladder": self.transcoder.as_ref().and_then(|transcoder| transcoder.ladder(stream.name().as_str())),
+            "ladder": ladder.as_deref(),
         })
     }
 }

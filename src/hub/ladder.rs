@@ -146,12 +146,7 @@ impl Ladder {
 impl Rung {
     /// A cold rung whose log keeps at most `limit` bytes, counted in `budget` as well.
     pub fn new(spec: RungSpec, limit: usize, budget: &Budget) -> Rung {
-        Rung {
-            spec,
-            log: Log::new(limit, budget),
-            state: watch::Sender::new(RungState::Cold),
-            asked: Asked::default(),
-        }
+        Rung { spec, log: Log::new(limit, budget), state: watch::Sender::new(RungState::Cold), asked: Asked::default() }
     }
 
     /// What it is.

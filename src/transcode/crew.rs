@@ -59,16 +59,7 @@ const SETTLED: Duration = Duration::from_secs(6);
 
 impl Crew {
     pub(super) fn new(program: Program, setup: Setup, most_memory: u64) -> Crew {
-        Crew {
-            program,
-            setup,
-            most_memory,
-            runners: Vec::new(),
-            newest: 0,
-            restarts: 0,
-            failures: 0,
-            not_before: None,
-        }
+        Crew { program, setup, most_memory, runners: Vec::new(), newest: 0, restarts: 0, failures: 0, not_before: None }
     }
 
     /// Starts another worker, which makes these rungs from the backlog on. One that is at work goes on until
@@ -137,7 +128,10 @@ impl Crew {
                 Some((place, format!("a worker has said nothing for {silence:?}; another takes its place")))
             } else if memory > most {
                 let mib = memory >> 20;
-                Some((place, format!("a worker holds {mib} MiB, more than transcode.worker_memory; another takes its place")))
+                Some((
+                    place,
+                    format!("a worker holds {mib} MiB, more than transcode.worker_memory; another takes its place"),
+                ))
             } else {
                 None
             }

@@ -92,8 +92,10 @@ impl Look {
     }
 
     fn decide(&self, rules: &Rules, sound_bitrate: u64) -> Decision {
-        let nothing = Decision { rungs: Vec::new(), stand_in: None };
-        let Some(Config::Video(video)) = self.video.as_deref() else { return nothing };
+        let video = match self.video.as_deref() {
+            Some(Config::Video(video)) => Some(video),
+            _ => None,
+        };
         let audio = match self.audio.as_deref() {
             Some(Config::Audio(audio)) => Some(audio),
             _ => None,
@@ -104,9 +106,7 @@ impl Look {
     /// Pictures a second, 0 if there are too few.
     fn frame_rate(&self) -> f64 {
         match (self.times.first(), self.times.last(), self.times.len()) {
-            (Some(first), Some(last), count @ 3..) if last > first => {
-                (count - 1) as f64 / (*last - *first).seconds()
-            }
+            (Some(first), Some(last), count @ 3..) if last > first => (count - 1) as f64 / (*last - *first).seconds(),
             _ => 0.0,
         }
     }
@@ -385,7 +385,8 @@ impl Task {
         let mut orders: Vec<Order> = begun.filter_map(|(number, entry)| entry.order(number)).collect();
         let sounds = self.entries.iter().filter(|entry| entry.track.is_begun());
         let made = sounds.filter_map(Entry::made_sound);
-        let after = self.entries.iter().filter(|entry| entry.track.is_begun()).map(|entry| entry.track.begun_at()).min();
+        let after =
+            self.entries.iter().filter(|entry| entry.track.is_begun()).map(|entry| entry.track.begun_at()).min();
         if let Some(bitrate) = made.max() {
             let after = self.sound.last().or(after.flatten()).unwrap_or(Time::ZERO);
             orders.push(entry::sound_order(SOUND, bitrate, after));

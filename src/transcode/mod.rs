@@ -6,6 +6,7 @@ mod backlog;
 mod child;
 mod crew;
 mod ladder;
+mod level;
 mod load;
 mod policy;
 mod status;
@@ -21,34 +22,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use child::Program;
-pub use policy::Rule;
+pub use policy::{Mode, Rule, Rules};
 pub use status::{LadderStatus, RungStatus};
 
 use crate::hub::{Event, Hub, Stream};
 use status::Board;
 use worker::probe::Probed;
-
-/// When rungs are made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// All rungs of a stream, while anybody watches it.
-    Watched,
-    /// Each rung by itself, while somebody watches it.
-    Rung,
-    /// All rungs, as long as the stream is live.
-    Always,
-    /// None.
-    Off,
-}
-
-/// The ladder of the streams of one pattern.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// When its rungs are made.
-    pub mode: Mode,
-    /// The best first.
-    pub rungs: Vec<Rule>,
-}
 
 /// Says what ladder a stream of this name has.
 pub type Choose = Arc<dyn Fn(&str) -> Rules + Send + Sync>;
@@ -181,11 +160,16 @@ impl Transcoder {
             }
         };
         let (works, fails): (Vec<&Probed>, Vec<&Probed>) = probed.iter().partition(|probed| probed.works);
-        let fails = fails.iter().map(|probed| format!("{} ({})", probed.name, probed.why)).collect::<Vec<_>>().join(", ");
+        let fails =
+            fails.iter().map(|probed| format!("{} ({})", probed.name, probed.why)).collect::<Vec<_>>().join(", ");
         let encoders = self.shared.encoders(&probed);
         match encoders.first() {
-            Some(first) => tracing::info!(encoder = %first, fallbacks = ?&encoders[1..], without = %fails, "ladders are encoded"),
-            None => tracing::error!(without = %fails, found = works.len(), "no ladders: no H.264 encoder works here; install GStreamer's plugins (ugly for x264, bad for openh264)"),
+            Some(first) => {
+                tracing::info!(encoder = %first, fallbacks = ?&encoders[1..], without = %fails, "ladders are encoded")
+            }
+            None => {
+                tracing::error!(without = %fails, found = works.len(), "no ladders: no H.264 encoder works here; install GStreamer's plugins (ugly for x264, bad for openh264)")
+            }
         }
         self.shared.probed.send_replace(Some(Arc::new(probed)));
     }

@@ -57,12 +57,8 @@ impl Studio {
     async fn picture(&mut self, frame: Frame) -> Option<Bytes> {
         self.last += 1;
         let id = self.last;
-        let order = StillOrder {
-            id,
-            config: (*frame.config).clone(),
-            payload: frame.payload,
-            width: self.settings.width,
-        };
+        let order =
+            StillOrder { id, config: (*frame.config).clone(), payload: frame.payload, width: self.settings.width };
         let asked = Instant::now();
         let answer = match self.worker() {
             Some(worker) if worker.send(ToWorker::Still(order)).is_ok() => timeout(PATIENCE, answer(worker, id)).await,
@@ -83,7 +79,8 @@ impl Studio {
     fn worker(&mut self) -> Option<&mut Worker> {
         if self.worker.is_none() {
             let worker = self.settings.program.start("stills");
-            let worker = worker.inspect_err(|error| tracing::error!(%error, "cannot start a worker for stills")).ok()?;
+            let worker =
+                worker.inspect_err(|error| tracing::error!(%error, "cannot start a worker for stills")).ok()?;
             let setup = Setup {
                 stream: "stills".to_owned(),
                 encoders: Vec::new(),

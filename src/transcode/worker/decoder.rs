@@ -62,7 +62,9 @@ impl Decoder {
                 })
                 .build(),
         );
-        pipeline.set_state(gst::State::Playing).map_err(|_| format!("the decoder of {} does not start", video.codec.name()))?;
+        pipeline
+            .set_state(gst::State::Playing)
+            .map_err(|_| format!("the decoder of {} does not start", video.codec.name()))?;
         Ok(Decoder { pipeline, source, config: config.clone(), times })
     }
 

@@ -129,7 +129,7 @@ impl Encoder {
     }
 
     pub(super) fn queue(&self) -> u32 {
-        self.source.current_level_buffers() as u32
+        self.source.property::<u64>("current-level-buffers") as u32
     }
 
     pub(super) fn frames(&self) -> u64 {
@@ -149,7 +149,9 @@ impl Drop for Encoder {
     fn drop(&mut self) {
         // Stopping waits for the encoder's thread, and nobody shall wait for that.
         let pipeline = self.pipeline.clone();
-        let stop = move || drop(pipeline.set_state(gst::State::Null));
+        let stop = move || {
+            let _ = pipeline.set_state(gst::State::Null);
+        };
         let _ = std::thread::Builder::new().name("stop".into()).spawn(stop);
     }
 }

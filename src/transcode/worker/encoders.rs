@@ -19,16 +19,8 @@ pub(super) struct Job {
 }
 
 /// By preference: hardware first, then what gives the better pictures.
-pub(super) const KNOWN: [&str; 8] = [
-    "nvh264enc",
-    "vah264enc",
-    "vaapih264enc",
-    "qsvh264enc",
-    "msdkh264enc",
-    "v4l2h264enc",
-    "x264enc",
-    "openh264enc",
-];
+pub(super) const KNOWN: [&str; 8] =
+    ["nvh264enc", "vah264enc", "vaapih264enc", "qsvh264enc", "msdkh264enc", "v4l2h264enc", "x264enc", "openh264enc"];
 
 /// Longer than any show's key frame distance: key frames come by request alone.
 const NO_KEY_FRAMES: u32 = 100_000;
@@ -49,7 +41,9 @@ pub(super) fn pipeline(name: &str, job: &Job) -> Option<String> {
         ),
         "vah264enc" => format!("bitrate={kilobits} rate-control=cbr key-int-max=1024 b-frames=0"),
         "vaapih264enc" => format!("bitrate={kilobits} rate-control=cbr keyframe-period=0 max-bframes=0"),
-        "qsvh264enc" => format!("bitrate={kilobits} rate-control=cbr gop-size={NO_KEY_FRAMES} b-frames=0 low-latency=true"),
+        "qsvh264enc" => {
+            format!("bitrate={kilobits} rate-control=cbr gop-size={NO_KEY_FRAMES} b-frames=0 low-latency=true")
+        }
         "msdkh264enc" => format!("bitrate={kilobits} rate-control=cbr gop-size={NO_KEY_FRAMES} b-frames=0"),
         "v4l2h264enc" => format!(
             "extra-controls=\"controls,video_bitrate={},video_bitrate_mode=1,repeat_sequence_header=0\"",
@@ -103,7 +97,9 @@ mod tests {
             let text = pipeline(name, &job).unwrap_or_default();
             assert!(text.starts_with(name), "{name}: {text}");
         }
-        assert!(pipeline("x264enc", &job).is_some_and(|text| text.contains("level=3.0") && text.contains("bitrate=800 ")));
+        assert!(
+            pipeline("x264enc", &job).is_some_and(|text| text.contains("level=3.0") && text.contains("bitrate=800 "))
+        );
         assert_eq!(pipeline("x265enc", &job), None);
         assert_eq!((threads(2_073_600, 2), threads(2_073_600, 16), threads(230_400, 16)), (1, 2, 1));
     }

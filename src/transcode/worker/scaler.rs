@@ -44,7 +44,8 @@ impl Scaler {
         let area = fit((picture.info.width(), picture.info.height()), (self.width, self.height));
         {
             let buffer = buffer.get_mut().ok_or("a picture is in use")?;
-            let mut to = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &info).map_err(|e| e.to_string())?;
+            let mut to =
+                gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &info).map_err(|e| e.to_string())?;
             let from = gst_video::VideoFrameRef::from_buffer_ref_readable(&picture.buffer, &picture.info)
                 .map_err(|error| error.to_string())?;
             for plane in 0..3 {
@@ -78,11 +79,11 @@ impl Scaler {
         if (area.width, area.height) != (self.width, self.height) {
             target.fill(BLACK.get(plane).copied().unwrap_or_default());
         }
-        let mut target = Image::from_slice_u8(target_stride, target_rows, target, PixelType::U8).map_err(|e| said(&e))?;
-        let Area { left, top, width, height } = area;
         let mut target =
-            CroppedImageMut::new(&mut target, left >> half, top >> half, width >> half, height >> half)
-                .map_err(|error| said(&error))?;
+            Image::from_slice_u8(target_stride, target_rows, target, PixelType::U8).map_err(|e| said(&e))?;
+        let Area { left, top, width, height } = area;
+        let mut target = CroppedImageMut::new(&mut target, left >> half, top >> half, width >> half, height >> half)
+            .map_err(|error| said(&error))?;
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FILTER));
         self.resizer.resize(&image, &mut target, &options).map_err(|error| said(&error))
     }
@@ -156,7 +157,9 @@ mod tests {
 
     #[test]
     fn sizes_of_every_kind_are_scaled() {
-        for (from, to) in [((1920, 1080), (1280, 720)), ((853, 479), (426, 240)), ((64, 64), (66, 70)), ((17, 9), (2, 2))] {
+        for (from, to) in
+            [((1920, 1080), (1280, 720)), ((853, 479), (426, 240)), ((64, 64), (66, 70)), ((17, 9), (2, 2))]
+        {
             let scaled = Scaler::new(to.0, to.1).scale(&grey(from.0, from.1, 90)).unwrap();
             assert_eq!((scaled.info.width(), scaled.info.height()), to);
             assert_eq!(luma(&scaled, to.0 / 2, to.1 / 2), 90, "{from:?} to {to:?}");

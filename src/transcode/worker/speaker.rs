@@ -34,8 +34,7 @@ const STUCK: Duration = Duration::from_secs(2);
 impl Speaker {
     pub(super) fn start(socket: UnixStream) -> io::Result<Arc<Speaker>> {
         let (out, messages) = sync_channel(OUTBOX);
-        let speaker =
-            Speaker { out, count: Mutex::new(None), taking: AtomicU64::new(0), start: Instant::now() };
+        let speaker = Speaker { out, count: Mutex::new(None), taking: AtomicU64::new(0), start: Instant::now() };
         let speaker = Arc::new(speaker);
         thread::Builder::new().name("speaker".into()).spawn(move || write(socket, &messages))?;
         let beating = Arc::downgrade(&speaker);

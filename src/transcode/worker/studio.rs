@@ -16,7 +16,7 @@ use super::encoders::Job;
 use super::scaler::Scaler;
 use super::speaker::Speaker;
 use crate::media::Time;
-use crate::transcode::wire::{Beat, FromWorker, Make, Order, RungBeat, RungId, Setup, Trouble};
+use crate::transcode::wire::{Beat, FromWorker, Make, Order, RungBeat, Setup, Trouble};
 
 /// One decoded picture, I420. Cheap to clone.
 #[derive(Clone, Debug)]
