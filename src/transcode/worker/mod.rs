@@ -46,13 +46,16 @@ pub fn run(probe: bool) -> ExitCode {
 /// Makes what the other end of a socket orders, until that is closed.
 pub fn serve(socket: UnixStream) -> io::Result<()> {
     gstreamer::init().map_err(io::Error::other)?;
-    let speaker = Speaker::start(socket.try_clone()?)?;
-    let mut worker = Worker::new(speaker);
+    let mut worker: Option<Worker> = None;
     let mut socket = socket;
     let (mut input, mut chunk) = (BytesMut::with_capacity(CHUNK), vec![0; CHUNK]);
     loop {
         while let Some(message) = ToWorker::read(&mut input).map_err(io::Error::other)? {
-            worker.take(message);
+            match (message, &mut worker) {
+                (ToWorker::Setup(setup), None) => worker = Some(Worker::set_up(&setup, socket.try_clone()?)?),
+                (message, Some(worker)) => worker.take(message),
+                (_, None) => return Err(io::Error::other("it was not set up")),
+            }
         }
         match socket.read(&mut chunk)? {
             0 => return Ok(()),
@@ -80,7 +83,6 @@ const CHUNK: usize = 256 * 1024;
 struct Worker {
     speaker: Arc<Speaker>,
     studio: Arc<Studio>,
-    setup: Option<Setup>,
     video: Option<Config>,
     decoder: Option<Decoder>,
     /// The next picture must be a key frame: the decoder is new.
@@ -89,25 +91,24 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(speaker: Arc<Speaker>) -> Worker {
-        Worker {
-            studio: Studio::start(speaker.clone()),
+    fn set_up(setup: &Setup, socket: UnixStream) -> io::Result<Worker> {
+        // Before any thread is started: niceness is a thread's, and handed down.
+        step_back(setup.nice);
+        let speaker = Speaker::start(socket)?;
+        Ok(Worker {
+            studio: Studio::start(setup, speaker.clone())?,
             sounds: Sounds::new(speaker.clone()),
-            setup: None,
             video: None,
             decoder: None,
             waiting: true,
             speaker,
-        }
+        })
     }
 
     fn take(&mut self, message: ToWorker) {
         match message {
-            ToWorker::Setup(setup) => {
-                step_back(setup.nice);
-                self.studio.set_up(&setup);
-                self.setup = Some(setup);
-            }
+            // Comes once, first; see `serve`.
+            ToWorker::Setup(_) => {}
             ToWorker::Config(config @ Config::Video(_)) => self.video = Some(config),
             ToWorker::Config(config) => self.sounds.configure(config),
             ToWorker::Rungs(orders) => self.order(orders),

@@ -3,6 +3,7 @@
 //! with the next one.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -77,22 +78,16 @@ struct Rate {
 }
 
 impl Studio {
-    pub(super) fn start(speaker: Arc<Speaker>) -> Arc<Studio> {
+    pub(super) fn start(setup: &Setup, speaker: Arc<Speaker>) -> io::Result<Arc<Studio>> {
         let (pictures, waiting) = sync_channel(QUEUE);
-        let floor = Arc::new(Mutex::new(Floor::default()));
+        let (encoders, preset) = (setup.encoders.clone(), setup.preset.clone());
+        let floor = Arc::new(Mutex::new(Floor { encoders, preset, ..Floor::default() }));
         let studio = Arc::new(Studio { pictures, floor: floor.clone(), speaker: speaker.clone() });
         let counted = floor.clone();
         speaker.tell(move || lock(&counted).beat());
         let work = move || make(&waiting, &floor, &speaker);
-        // Without a thread there is nothing that a worker could do; then its parent hears no frames and starts another.
-        let _ = thread::Builder::new().name("studio".into()).spawn(work);
-        studio
-    }
-
-    pub(super) fn set_up(&self, setup: &Setup) {
-        let mut floor = lock(&self.floor);
-        floor.encoders = setup.encoders.clone();
-        floor.preset = setup.preset.clone();
+        thread::Builder::new().name("studio".into()).spawn(work)?;
+        Ok(studio)
     }
 
     /// These rungs are wanted from now on.
