@@ -13,12 +13,21 @@ COPY static static
 RUN scripts/build-web
 
 FROM rust:1.95-bookworm AS server
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+      libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 COPY --from=web /src/static/dist static/dist
 RUN cargo build --release --locked --bin headwater
 
 FROM debian:bookworm-slim
+# What the ladder's workers decode and encode with. x264 is in plugins-ugly and under the GPL; without that package
+# openh264, in plugins-bad, takes its place.
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+      gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
+      gstreamer1.0-libav \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home headwater && install -d -o headwater /data
 COPY --from=server /src/target/release/headwater /usr/local/bin/headwater
 USER headwater

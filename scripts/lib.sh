@@ -57,9 +57,23 @@ version_at_least() {
 }
 
 # A C compiler with make (for aws-lc and jemalloc) and a Rust new enough for Cargo.toml's rust-version.
+# need_gstreamer: what the ladder is linked with, and the plugins that its workers decode and encode with.
+need_gstreamer() {
+  need pkg-config pkg-config
+  pkg-config --exists gstreamer-app-1.0 gstreamer-video-1.0 gstreamer-audio-1.0 ||
+    install_packages libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
+  # GStreamer installed some other way has its own idea of packages; x264enc and avdec_h264 show that the plugins are there.
+  if command -v gst-inspect-1.0 >/dev/null && gst-inspect-1.0 --exists x264enc && gst-inspect-1.0 --exists avdec_h264; then
+    return 0
+  fi
+  install_packages gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+    gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
+}
+
 need_rust() {
   need cc build-essential
   need make build-essential
+  need_gstreamer
   [ -n "${CARGO:-}" ] && return 0
   local want have
   want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
