@@ -315,7 +315,10 @@ fn transcoder(config: &Config, hub: &Hub) -> Result<Option<Transcoder>, Error> {
     let data = std::path::absolute(&config.data.dir).unwrap_or_else(|_| config.data.dir.clone());
     let chosen = options.clone();
     let settings = transcode::Settings {
-        program: transcode::Program { path, registry: data.join("gstreamer-registry.bin") },
+        program: transcode::Program {
+            path,
+            registry: (!config::names_gstreamer_registry()).then(|| data.join("gstreamer-registry.bin")),
+        },
         choose: Arc::new(move |stream| rules(&chosen, stream)),
         idle: options.idle.get(),
         encoder: Some(options.encoder.to_string()).filter(|name| name != "auto"),

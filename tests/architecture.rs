@@ -21,6 +21,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("transcode", &["media", "hub", "access", "metrics"]),
     ("http", &["media::Time", "hub", "hls", "transcode", "access", "metrics", "tls"]),
     ("server", &["media", "access", "metrics", "tls", "config", "logging", "hub", "rtmp", "hls", "transcode", "http"]),
+    ("scale", &[]),
     ("main", &["server", "config", "logging", "transcode"]),
     ("load", &["media", "hub", "rtmp", "access", "tls"]),
 ];

@@ -101,6 +101,11 @@ impl Invocation {
     }
 }
 
+/// Whether the environment says already where GStreamer keeps what it knows of its plugins.
+pub fn names_gstreamer_registry() -> bool {
+    std::env::var_os("GST_REGISTRY").is_some_and(|path| !path.is_empty())
+}
+
 fn command() -> Command {
     let file = Arg::new("config")
         .long("config")

@@ -16,7 +16,7 @@ mod show;
 mod units;
 mod validate;
 
-pub use args::{Action, Invocation};
+pub use args::{Action, Invocation, names_gstreamer_registry};
 pub use error::{Error, Errors, Origin};
 pub use file::File;
 pub use ladder::{BadPattern, BadRung, LadderRule, RungRule, StreamPattern};

@@ -189,8 +189,11 @@ impl Window {
         let part_target = self.plan.part_target;
         let Some(segment) = self.listed.back_mut() else { return };
         let Some(head) = lead.heads.iter().find(|head| head.msn == segment.msn) else { return };
-        while head.duration - segment.duration > MISSING {
-            segment.gap = true;
+        if head.duration - segment.duration <= MISSING {
+            return;
+        }
+        segment.gap = true;
+        while head.duration > segment.duration {
             let duration = part_target.min(head.duration - segment.duration);
             segment.duration += duration;
             self.produced += duration;

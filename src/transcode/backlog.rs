@@ -1,11 +1,12 @@
 //! The last frames of a source, as far back as an encoder that starts now needs them: from the key frame that leads to
-//! the segment before the present one, so that a rung has a whole segment as soon as its encoder has caught up. Owned by
-//! a stream's ladder.
+//! the segment before the present one, so that a rung has a whole segment as soon as its encoder has caught up; and for so
+//! long that an encoder which takes the place of one that hung can go on where that one stopped. Owned by a stream's
+//! ladder.
 
 use std::collections::VecDeque;
 
 use crate::hub::Share;
-use crate::media::{Cut, Frame, Kind};
+use crate::media::{Cut, Frame, Kind, Time};
 
 /// Frames in the order of the log, from one that a decoder can start at.
 #[derive(Debug)]
@@ -51,7 +52,9 @@ impl Backlog {
 
     fn trim(&mut self) {
         let cuts: Vec<usize> = (0..self.frames.len()).rev().filter(|at| self.frames[*at].cut.is_some()).collect();
-        let Some(oldest) = cuts.get(CUTS - 1) else { return };
+        let newest = self.frames.back().map_or(Time::ZERO, |frame| frame.dts);
+        let old = |at: &&usize| newest - self.frames[**at].dts >= REACH;
+        let Some(oldest) = cuts.iter().skip(CUTS - 1).find(old) else { return };
         let leads = |at: &usize| self.frames[*at].key && is_leading(&self.frames[*at], &self.frames[*oldest]);
         let start = (0..=*oldest).rev().find(leads).unwrap_or(0);
         self.drop_front(start);
@@ -70,6 +73,8 @@ fn is_leading(frame: &Frame, cut: &Frame) -> bool {
 
 /// A whole segment and the open one.
 const CUTS: usize = 2;
+/// Longer than it takes to find out that a worker hangs, and to have another at work.
+const REACH: Time = Time::from_millis(4_000);
 
 #[cfg(test)]
 mod tests {
@@ -87,15 +92,15 @@ mod tests {
     }
 
     #[test]
-    fn it_reaches_back_to_the_segment_before_the_present_one() {
+    fn it_reaches_back_to_the_segment_before_the_present_one_and_some_seconds() {
         let mut backlog = backlog(1 << 20);
-        for at in 0..50 {
+        for at in 0..90 {
             let ms = at * 100;
             backlog.push(&picture(ms, ms % 1000 == 0, (ms % 2000 == 0).then_some(ms as u64 / 2000)));
             backlog.push(&sound(ms + 50));
         }
-        assert_eq!(times(&backlog).first(), Some(&2000));
-        assert_eq!(backlog.cuts().iter().map(|cut| cut.msn).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(times(&backlog).first(), Some(&4000));
+        assert_eq!(backlog.cuts().iter().map(|cut| cut.msn).collect::<Vec<_>>(), [3, 4]);
         assert_eq!(backlog.memory.bytes(), backlog.frames().map(|frame| frame.payload.len()).sum::<usize>());
     }
 

@@ -22,8 +22,9 @@ use super::wire::{FromWorker, ToWorker};
 pub struct Program {
     /// This program's own file.
     pub path: PathBuf,
-    /// Where GStreamer keeps what it knows of its plugins, so that a worker need not look at all of them.
-    pub registry: PathBuf,
+    /// Where GStreamer keeps what it knows of its plugins, so that a worker need not look at all of them; None: where the
+    /// environment says.
+    pub registry: Option<PathBuf>,
 }
 
 /// A running worker. Dropping it kills it.
@@ -51,7 +52,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 impl Program {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
-        command.arg("worker").env("GST_REGISTRY", &self.registry).kill_on_drop(true);
+        command.arg("worker").kill_on_drop(true);
+        command.envs(self.registry.iter().map(|path| ("GST_REGISTRY", path)));
         command
     }
 

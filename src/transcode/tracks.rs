@@ -94,7 +94,8 @@ impl Track {
         if !self.is_begun() || from < self.chain || self.last.is_some_and(|last| unit.pts <= last) {
             return None;
         }
-        let at_cut = self.cuts.front().is_some_and(|cut| cut.at <= unit.pts);
+        let reached = self.cuts.iter().rev().find(|cut| cut.at <= unit.pts);
+        let at_cut = reached.is_some_and(|cut| unit.pts - cut.at < NEAR);
         if !self.follows(from, &unit, at_cut) {
             return None;
         }
@@ -180,6 +181,8 @@ impl SoundTrack {
     }
 }
 
+/// A segment that begins this much late has lost its first pictures, and is no place to begin at.
+const NEAR: Time = Time::from_millis(100);
 /// Pictures this close follow on each other: a source of 4 pictures a second and more has no hole.
 const SEAMLESS: Time = Time::from_millis(300);
 

@@ -94,6 +94,8 @@ pub fn command(data: &TempDir) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HEADWATER_")) {
         command.env_remove(name);
     }
+    // Shared by all tests, so that each server need not look at every plugin again.
+    command.env("GST_REGISTRY", std::env::temp_dir().join("headwater-tests-gstreamer.bin"));
     command.current_dir(data.path());
     command
 }

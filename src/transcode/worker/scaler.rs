@@ -1,11 +1,10 @@
 //! Scales I420 pictures. In Rust with SIMD, because GStreamer's scaler was the one part of a ladder that cost more than
 //! ffmpeg's. A source of another shape is fitted in, between black borders. Pure but for the buffers.
 
-use fast_image_resize::images::{CroppedImage, CroppedImageMut, Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
+use headwater_scale::Resizer;
 
 use super::studio::Picture;
 
@@ -31,7 +30,7 @@ const BLACK: [u8; 3] = [16, 128, 128];
 
 impl Scaler {
     pub(super) fn new(width: u32, height: u32) -> Scaler {
-        Scaler { width, height, resizer: Resizer::new(), pool: None }
+        Scaler { width, height, resizer: Resizer::default(), pool: None }
     }
 
     /// The picture in this size; the same buffer where it has it already.
@@ -62,30 +61,28 @@ impl Scaler {
         plane: usize,
         area: Area,
     ) -> Result<(), String> {
-        let said = |error: &dyn std::fmt::Display| format!("a picture cannot be scaled: {error}");
         let half = u32::from(plane > 0);
         let number = plane as u32;
-        let (stride, width) = (from.plane_stride()[plane] as u32, (from.width() + half) >> half);
-        let height = (from.height() + half) >> half;
-        let data = from.plane_data(number).map_err(|error| said(&error))?;
-        let rows = (data.len() as u32 / stride.max(1)).min(height);
-        let data = data.get(..(stride * rows) as usize).unwrap_or_default();
-        let image = ImageRef::new(stride, rows, data, PixelType::U8).map_err(|error| said(&error))?;
-        let image = CroppedImage::new(&image, 0, 0, width, rows).map_err(|error| said(&error))?;
-
-        let (target_stride, target_rows) = (to.plane_stride()[plane] as u32, self.height >> half);
-        let target = to.plane_data_mut(number).map_err(|error| said(&error))?;
-        let target = target.get_mut(..(target_stride * target_rows) as usize).ok_or("a picture is too small")?;
+        let from_area = headwater_scale::Area {
+            stride: from.plane_stride()[plane] as u32,
+            left: 0,
+            top: 0,
+            width: (from.width() + half) >> half,
+            height: (from.height() + half) >> half,
+        };
+        let to_area = headwater_scale::Area {
+            stride: to.plane_stride()[plane] as u32,
+            left: area.left >> half,
+            top: area.top >> half,
+            width: area.width >> half,
+            height: area.height >> half,
+        };
+        let data = from.plane_data(number).map_err(|error| error.to_string())?;
+        let target = to.plane_data_mut(number).map_err(|error| error.to_string())?;
         if (area.width, area.height) != (self.width, self.height) {
             target.fill(BLACK.get(plane).copied().unwrap_or_default());
         }
-        let mut target =
-            Image::from_slice_u8(target_stride, target_rows, target, PixelType::U8).map_err(|e| said(&e))?;
-        let Area { left, top, width, height } = area;
-        let mut target = CroppedImageMut::new(&mut target, left >> half, top >> half, width >> half, height >> half)
-            .map_err(|error| said(&error))?;
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FILTER));
-        self.resizer.resize(&image, &mut target, &options).map_err(|error| said(&error))
+        self.resizer.scale((data, from_area), (target, to_area))
     }
 
     /// Buffers are used again and again.
@@ -115,9 +112,6 @@ impl Drop for Scaler {
         }
     }
 }
-
-/// As sharp as ffmpeg's own choice, a bicubic.
-const FILTER: FilterType = FilterType::CatmullRom;
 
 /// The largest area of the source's shape, in the middle; a shape that is nearly the same fills the frame.
 fn fit((width, height): (u32, u32), (to_width, to_height): (u32, u32)) -> Area {
