@@ -103,7 +103,7 @@ impl Invocation {
 
 /// Whether the environment says already where GStreamer keeps what it knows of its plugins.
 pub fn names_gstreamer_registry() -> bool {
-    std::env::var_os("GST_REGISTRY").is_some_and(|path| !path.is_empty())
+    std::env::vars_os().any(|(name, path)| name == "GST_REGISTRY" && !path.is_empty())
 }
 
 fn command() -> Command {

@@ -77,7 +77,8 @@ fn write(mut socket: UnixStream, messages: &Receiver<FromWorker>) {
 
 fn beat(speaker: &Weak<Speaker>) {
     loop {
-        thread::sleep(BEAT);
+        // Nobody wakes it: a sleep, on a thread of its own.
+        thread::park_timeout(BEAT);
         let Some(speaker) = speaker.upgrade() else { return };
         if speaker.is_stuck() {
             continue;
