@@ -50,7 +50,12 @@ pub(super) async fn run(shared: Arc<Shared>, stream: Arc<Stream>) {
         }
     }
     let encoders = shared.encoders(&probed.borrow().clone().unwrap_or_default());
-    let decision = look.decide(&rules, shared.settings.sound_bitrate);
+    let mut decision = look.decide(&rules, shared.settings.sound_bitrate);
+    if let Some(profile) = shared.profile(&probed.borrow().clone().unwrap_or_default()) {
+        let pictures =
+            decision.rungs.iter_mut().chain(&mut decision.stand_in).filter_map(|rung| rung.pictures.as_mut());
+        pictures.for_each(|pictures| pictures.codecs = format!("avc1.{profile}{:02x}", pictures.level));
+    }
     if encoders.is_empty() || (decision.rungs.is_empty() && decision.stand_in.is_none()) {
         return none();
     }
@@ -255,6 +260,9 @@ impl Task {
                 }
             }
             Some(FromWorker::Trouble(trouble)) => {
+                let concerns = |number: RungId| trouble.rung.is_none_or(|rung| rung == number);
+                let entries = (0..).zip(&mut self.entries).filter(|(number, _)| concerns(*number));
+                entries.filter(|_| trouble.over).for_each(|(_, entry)| entry.fail());
                 let rung = trouble.rung.and_then(|rung| self.entries.get(rung as usize));
                 let rung = rung.map(|entry| entry.rung.spec().name.as_str());
                 tracing::error!(stream = %self.name, rung, "{}", trouble.what);
@@ -313,7 +321,7 @@ impl Task {
             let wanted = self.wants(place) && left != Left::Nothing;
             let placed = !wanted || self.take_place();
             let entry = &mut self.entries[place];
-            if left == Left::Nothing || !placed {
+            if left == Left::Nothing || !placed || entry.has_failed() {
                 changed |= entry.stop(RungState::Shed);
             } else if !wanted {
                 changed |= entry.stop(RungState::Cold);

@@ -176,6 +176,13 @@ impl Transcoder {
 }
 
 impl Shared {
+    /// The profile and constraints, in hexadecimal, that the encoder writes which is tried first: so a rung's codec string is
+    /// known before it is made.
+    fn profile(&self, probed: &[Probed]) -> Option<String> {
+        let first = self.encoders(probed).into_iter().next()?;
+        probed.iter().find(|probed| probed.name == first)?.profile.clone()
+    }
+
     /// H.264 encoders that work, the best first.
     fn encoders(&self, probed: &[Probed]) -> Vec<String> {
         let working = probed.iter().filter(|probed| probed.works && probed.kind == worker::probe::H264_ENCODER);

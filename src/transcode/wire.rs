@@ -39,7 +39,7 @@ pub enum FromWorker {
     Frame(RungFrame),
     /// How it goes; comes four times a second whatever else happens, so that silence means a hanging worker.
     Beat(Beat),
-    /// Something failed, in words for the operator. `rung`: it concerns this one alone, which stops.
+    /// Something failed.
     Trouble(Trouble),
     /// The answer to [`ToWorker::Still`]; no picture if the frame could not be decoded.
     Still(Still),
@@ -172,6 +172,8 @@ pub struct RungBeat {
 pub struct Trouble {
     /// None: the source cannot be decoded.
     pub rung: Option<RungId>,
+    /// Nothing more will come of it.
+    pub over: bool,
     /// In words.
     pub what: String,
 }
@@ -479,7 +481,7 @@ mod tests {
             FromWorker::Config(2, video()),
             FromWorker::Frame(RungFrame { rung: 2, pts: Time::MAX, key: false, payload: Bytes::from_static(b"p") }),
             FromWorker::Beat(beat),
-            FromWorker::Trouble(Trouble { rung: None, what: "no decoder".into() }),
+            FromWorker::Trouble(Trouble { rung: None, over: true, what: "no decoder".into() }),
             FromWorker::Still(Still { id: 9, jpeg: Bytes::from_static(b"jpeg") }),
         ];
         let mut wire = BytesMut::new();

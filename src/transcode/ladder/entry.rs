@@ -19,6 +19,8 @@ pub(super) struct Entry {
     /// Pictures a second of the source; 0 is unknown.
     source_rate: f64,
     started: Instant,
+    /// When its encoder, or the decoder before it, said that nothing will come.
+    failed: Option<Instant>,
     /// The last beats, oldest first.
     beats: Vec<(Instant, RungBeat)>,
 }
@@ -29,12 +31,22 @@ const BEATS: usize = 9;
 const SLOW: Time = Time::from_millis(1_500);
 /// Percent of pictures dropped from which an encoder cannot follow.
 const DROPS: u64 = 5;
+/// What failed is tried again after so long.
+const RETRY: Duration = Duration::from_secs(30);
 /// An encoder that has just started has the backlog to work off.
 const CATCH_UP: Duration = Duration::from_secs(6);
 
 impl Entry {
     pub(super) fn new(rung: Arc<Rung>, source_rate: f64) -> Entry {
-        Entry { rung, track: Track::default(), half: false, source_rate, started: Instant::now(), beats: Vec::new() }
+        Entry {
+            rung,
+            track: Track::default(),
+            half: false,
+            source_rate,
+            started: Instant::now(),
+            failed: None,
+            beats: Vec::new(),
+        }
     }
 
     pub(super) fn has_pictures(&self) -> bool {
@@ -64,6 +76,15 @@ impl Entry {
         self.beats.clear();
         self.rung.turn(state);
         begun
+    }
+
+    /// Nothing will come of it for now.
+    pub(super) fn fail(&mut self) {
+        self.failed = Some(Instant::now());
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.is_some_and(|at| at.elapsed() < RETRY)
     }
 
     /// The next frame of the source.

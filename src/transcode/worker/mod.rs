@@ -155,7 +155,7 @@ impl Worker {
         self.waiting = true;
         match Decoder::start(config, self.studio.clone()) {
             Ok(decoder) => self.decoder = Some(decoder),
-            Err(what) => self.speaker.say(FromWorker::Trouble(Trouble { rung: None, what })),
+            Err(what) => self.speaker.say(FromWorker::Trouble(Trouble { rung: None, over: true, what })),
         }
     }
 }

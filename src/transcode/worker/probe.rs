@@ -24,6 +24,8 @@ pub struct Probed {
     pub works: bool,
     /// Why it does not; empty if it does.
     pub why: String,
+    /// Of an H.264 encoder that works: profile_idc and the constraint flags that it writes, in hexadecimal (`4d40`).
+    pub profile: Option<String>,
 }
 
 /// Elements that are only looked for, by kind.
@@ -46,23 +48,25 @@ const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(3);
 /// Writes what was found to standard output, as JSON.
 pub(super) fn run() -> io::Result<()> {
     gst::init().map_err(io::Error::other)?;
-    let encoders = encoders::KNOWN.into_iter().map(|name| probed(H264_ENCODER, name, attempt(name)));
-    let others = OTHERS.into_iter().map(|(kind, name)| probed(kind, name, look_for(name)));
+    let encoders = encoders::KNOWN.into_iter().map(|name| probed(H264_ENCODER, name, attempt(name).map(Some)));
+    let others = OTHERS.into_iter().map(|(kind, name)| probed(kind, name, look_for(name).map(|()| None)));
     let found: Vec<Probed> = encoders.chain(others).collect();
     serde_json::to_writer(io::stdout().lock(), &found)?;
     io::stdout().flush()
 }
 
-fn probed(kind: &str, name: &str, outcome: Result<(), String>) -> Probed {
-    Probed { kind: kind.into(), name: name.into(), works: outcome.is_ok(), why: outcome.err().unwrap_or_default() }
+fn probed(kind: &str, name: &str, outcome: Result<Option<String>, String>) -> Probed {
+    let works = outcome.is_ok();
+    let (profile, why) = outcome.map_or_else(|why| (None, why), |profile| (profile, String::new()));
+    Probed { kind: kind.into(), name: name.into(), works, why, profile }
 }
 
 fn look_for(name: &str) -> Result<(), String> {
     gst::ElementFactory::find(name).map(drop).ok_or_else(|| NOT_INSTALLED.to_owned())
 }
 
-/// Encodes a few pictures.
-fn attempt(name: &str) -> Result<(), String> {
+/// Encodes a few pictures; gives their profile.
+fn attempt(name: &str) -> Result<String, String> {
     look_for(name)?;
     let job = Job { width: 320, height: 240, nominal: 30.0, bitrate: 500_000, level: 31, preset: "veryfast".into() };
     let encoder = encoders::pipeline(name, &job).ok_or("not known")?;
@@ -79,10 +83,20 @@ fn attempt(name: &str) -> Result<(), String> {
         .and_then(|_| sink.try_pull_sample(PATIENCE).ok_or_else(|| complaint(&pipeline)))
         .and_then(|sample| {
             let delta = sample.buffer().is_none_or(|buffer| buffer.flags().contains(gst::BufferFlags::DELTA_UNIT));
-            if delta { Err("it does not begin with a key frame".to_owned()) } else { Ok(()) }
+            if delta { Err("it does not begin with a key frame".to_owned()) } else { profile(&sample) }
         });
     let _ = pipeline.set_state(gst::State::Null);
     tried
+}
+
+/// Bytes 1 and 2 of the avcC record.
+fn profile(sample: &gst::Sample) -> Result<String, String> {
+    let record = sample.caps().and_then(|caps| caps.structure(0)?.get::<gst::Buffer>("codec_data").ok());
+    let map = record.as_ref().and_then(|record| record.map_readable().ok());
+    match map.as_deref() {
+        Some([_, profile, constraints, ..]) => Ok(format!("{profile:02x}{constraints:02x}")),
+        _ => Err("it gives no parameter sets".to_owned()),
+    }
 }
 
 fn complaint(pipeline: &gst::Pipeline) -> String {

@@ -81,7 +81,9 @@ impl Sounds {
         for order in &self.orders {
             match Chain::start(source, order, self.speaker.clone()) {
                 Ok(chain) => self.chains.push(chain),
-                Err(what) => self.speaker.say(FromWorker::Trouble(Trouble { rung: Some(order.rung), what })),
+                Err(what) => {
+                    self.speaker.say(FromWorker::Trouble(Trouble { rung: Some(order.rung), over: true, what }))
+                }
             }
         }
     }

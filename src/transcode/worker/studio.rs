@@ -112,7 +112,11 @@ impl Studio {
     /// Takes a decoded picture; waits while too many wait.
     pub(super) fn take(&self, picture: Picture) {
         if self.pictures.send(picture).is_err() {
-            self.speaker.say(FromWorker::Trouble(Trouble { rung: None, what: "the studio has ended".to_owned() }));
+            self.speaker.say(FromWorker::Trouble(Trouble {
+                rung: None,
+                over: true,
+                what: "the studio has ended".to_owned(),
+            }));
         }
     }
 }
@@ -164,7 +168,7 @@ impl Floor {
             let from = larger.as_ref().filter(|larger| same_shape(larger, &rung.job)).unwrap_or(picture);
             match rung.take(from, &self.encoders, speaker) {
                 Ok(made) => larger = made.or(larger),
-                Err(what) => troubles.push(Trouble { rung: Some(rung.order.rung), what }),
+                Err(what) => troubles.push(Trouble { rung: Some(rung.order.rung), over: true, what }),
             }
         }
         troubles
@@ -250,7 +254,7 @@ impl Rung {
         }
         let name = names.get(self.choice).map_or("", String::as_str);
         let what = format!("encoder {name} failed: {why}");
-        speaker.say(FromWorker::Trouble(Trouble { rung: Some(self.order.rung), what }));
+        speaker.say(FromWorker::Trouble(Trouble { rung: Some(self.order.rung), over: false, what }));
         self.beat.fallbacks += 1;
         self.choice += 1;
     }
