@@ -7,7 +7,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use gstreamer_video as gst_video;
@@ -65,6 +65,7 @@ struct Rung {
     /// A segment begins with its next picture.
     owes_key: bool,
     beat: RungBeat,
+    started: Instant,
     /// Wall time spent on scaling, in microseconds.
     scaling_us: u64,
 }
@@ -83,9 +84,11 @@ impl Studio {
         let (encoders, preset) = (setup.encoders.clone(), setup.preset.clone());
         let floor = Arc::new(Mutex::new(Floor { encoders, preset, ..Floor::default() }));
         let studio = Arc::new(Studio { pictures, floor: floor.clone(), speaker: speaker.clone() });
-        let counted = floor.clone();
-        speaker.tell(move || lock(&counted).beat());
-        let work = move || make(&waiting, &floor, &speaker);
+        let counts = Arc::new(Mutex::new(Beat::default()));
+        let counted = counts.clone();
+        // Not from the floor itself: who waits for an encoder there must not keep the beats waiting.
+        speaker.tell(move || lock(&counted).clone());
+        let work = move || make(&waiting, &floor, &counts, &speaker);
         thread::Builder::new().name("studio".into()).spawn(work)?;
         Ok(studio)
     }
@@ -121,10 +124,14 @@ impl Studio {
     }
 }
 
-fn make(waiting: &Receiver<Picture>, floor: &Mutex<Floor>, speaker: &Arc<Speaker>) {
+fn make(waiting: &Receiver<Picture>, floor: &Mutex<Floor>, counts: &Mutex<Beat>, speaker: &Arc<Speaker>) {
     while let Ok(picture) = waiting.recv() {
-        // Held for a picture's scaling: orders and beats wait as long as that, and nothing else does.
-        let troubles = lock(floor).take(&picture, speaker);
+        let troubles = {
+            let mut floor = lock(floor);
+            let troubles = floor.take(&picture, speaker);
+            *lock(counts) = floor.beat();
+            troubles
+        };
         for trouble in troubles {
             speaker.say(FromWorker::Trouble(trouble));
         }
@@ -199,6 +206,7 @@ impl Rung {
             choice: 0,
             owes_key: false,
             scaling_us: 0,
+            started: Instant::now(),
             job,
             order,
         })
@@ -208,6 +216,10 @@ impl Rung {
     fn take(&mut self, picture: &Picture, names: &[String], speaker: &Arc<Speaker>) -> Result<Option<Picture>, String> {
         self.mend(names, speaker)?;
         let Some(encoder) = &mut self.encoder else { return Ok(None) };
+        // At first there is a backlog to work off, of which no picture should be lost.
+        while encoder.queue() >= FULL && self.started.elapsed() < CATCH_UP {
+            thread::park_timeout(MOMENT);
+        }
         if encoder.queue() >= FULL {
             self.beat.dropped += 1;
             return Ok(None);
@@ -271,6 +283,10 @@ impl Rung {
     }
 }
 
+/// A rung that has just started may keep the others waiting for so long.
+const CATCH_UP: Duration = Duration::from_secs(5);
+/// An encoder takes longer for a picture.
+const MOMENT: Duration = Duration::from_millis(2);
 /// Pictures in an encoder's queue from which on it is not worth scaling another.
 const FULL: u32 = 8;
 
@@ -298,8 +314,8 @@ impl Rate {
     }
 }
 
-fn lock(floor: &Mutex<Floor>) -> MutexGuard<'_, Floor> {
-    floor.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
