@@ -47,9 +47,9 @@ wait_port() {
   done
 }
 
-# start_headwater FLAG...: process id in $hw.
+# start_headwater FLAG...: process id in $hw. Without a ladder: the peer makes none either, and it has a section of its own.
 start_headwater() {
-  start headwater "$headwater" --http-listen "127.0.0.1:$hw_http" --rtmp-listen "127.0.0.1:$hw_rtmp" \
+  start headwater "$headwater" --transcode-mode off --transcode-thumbnails 0s --http-listen "127.0.0.1:$hw_http" --rtmp-listen "127.0.0.1:$hw_rtmp" \
     --admin-listen "127.0.0.1:$hw_admin" --data-dir "$work/data" --log-level warn "$@"
   hw=$started_pid
   wait_port "$hw_http" headwater

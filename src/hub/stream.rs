@@ -288,7 +288,9 @@ impl Stream {
             count_repairs(&before, &live.timeline.counts);
             if live.timeline.counts.forced_cuts > before.forced_cuts
                 && let Some(ladder) = &*live.ladder.borrow()
+                && ladder.misfit().is_none()
             {
+                tracing::warn!(stream = %self.name, "{NO_KEY_FRAME}");
                 ladder.set_misfit(NO_KEY_FRAME);
             }
         }

@@ -88,14 +88,18 @@ impl Rig {
     }
 
     fn assert_monotonic(&self) {
+        self.assert_monotonic_times();
+        let msns: Vec<u64> = self.out.iter().filter_map(|frame| frame.cut).map(|cut| cut.msn).collect();
+        assert_eq!(msns, (0..msns.len() as u64).collect::<Vec<_>>());
+    }
+
+    fn assert_monotonic_times(&self) {
         for kind in [Kind::Video, Kind::Audio] {
             for pair in self.of(kind).windows(2) {
                 assert!(pair[0].dts < pair[1].dts, "{kind:?} {:?} then {:?}", pair[0].dts, pair[1].dts);
                 assert!(pair[1].pts >= pair[1].dts);
             }
         }
-        let msns: Vec<u64> = self.out.iter().filter_map(|frame| frame.cut).map(|cut| cut.msn).collect();
-        assert_eq!(msns, (0..msns.len() as u64).collect::<Vec<_>>());
     }
 }
 
@@ -346,5 +350,41 @@ proptest! {
                 prop_assert!(!cut.discontinuity || frame.key);
             }
         }
+    }
+}
+
+/// An hour of a source whose sound card's clock is off: its timestamps follow the pictures' clock, its samples do not. What
+/// is heard must stay with what is seen.
+#[test]
+fn an_hour_of_drifting_sound_stays_with_the_pictures() {
+    for parts_per_million in [200_i64, -200] {
+        let mut rig = Rig::new();
+        rig.timeline.announce(&rig.video.clone());
+        rig.timeline.announce(&rig.audio.clone());
+        // True time of a frame of sound, in microseconds: 1024 samples of a clock that is too fast or too slow.
+        let length = 1024.0 / 48_000.0 * 1e6 / (1.0 + parts_per_million as f64 / 1e6);
+        let (mut sent, mut worst) = (0_u64, Time::ZERO);
+        for ms in (0..3_600_000).step_by(40) {
+            assert_eq!(rig.video(ms, ms % 2000 == 0), Placement::Done);
+            while (sent as f64 * length / 1000.0) as i64 <= ms {
+                let said = (sent as f64 * length / 1000.0) as i64;
+                let before = rig.out.len();
+                assert_eq!(rig.audio(said), Placement::Done);
+                sent += 1;
+                // The last of what came out for it is the frame itself, unless it was dropped.
+                if let Some(frame) = rig.out[before..].last() {
+                    worst = worst.max((frame.pts - MS(said)).abs());
+                }
+            }
+            rig.now += 40;
+            rig.out.retain(|frame| frame.pts > MS(ms - 1000));
+            rig.assert_monotonic_times();
+        }
+        assert!(worst < MS(60), "{parts_per_million} ppm: {worst:?} off at the worst");
+        let counts = rig.timeline.counts;
+        // 200 ppm of an hour are 720 ms: 33 frames too many or too few.
+        let mended = if parts_per_million > 0 { counts.overlapping } else { counts.silence };
+        assert!((30..=36).contains(&mended), "{counts:?}");
+        assert_eq!((counts.jumps, counts.audio_realigned), (0, 0));
     }
 }
