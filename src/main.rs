@@ -14,10 +14,10 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let invocation = Invocation::of_process();
-    if let Action::Worker { probe } = invocation.action {
-        return transcode::worker::run(probe);
+    if let Action::Worker { probe } = &invocation.action {
+        return transcode::worker::run(probe.as_deref());
     }
-    match (invocation.load(), invocation.action) {
+    match (invocation.load(), &invocation.action) {
         (Err(errors), _) => fail(&errors, CONFIGURATION),
         (Ok(effective), Action::Check) => check(&effective),
         (Ok(effective), _) => serve(effective),

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 
 use super::error::{Error, Errors, Origin};
 use super::file::File;
@@ -13,7 +13,7 @@ use super::options::{self, Spec};
 use super::units::{Size, Time};
 
 /// What the process is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Serve until told to stop.
     Serve,
@@ -21,8 +21,8 @@ pub enum Action {
     Check,
     /// Be a worker process of a server that has started this one; without any configuration.
     Worker {
-        /// Say what works on this machine, and end.
-        probe: bool,
+        /// Say what works on this machine with this speed preset of x264, and end.
+        probe: Option<String>,
     },
 }
 
@@ -54,7 +54,7 @@ impl Invocation {
         let matches = command().try_get_matches_from(arguments)?;
         let action = match matches.subcommand() {
             Some(("check", _)) => Action::Check,
-            Some(("worker", worker)) => Action::Worker { probe: worker.get_flag("probe") },
+            Some(("worker", worker)) => Action::Worker { probe: worker.get_one("probe").cloned() },
             _ => Action::Serve,
         };
         // Global flags reach the subcommand's matches, wherever they were written.
@@ -115,7 +115,7 @@ fn command() -> Command {
         .help("Configuration file [default: config/headwater.toml or /etc/headwater/headwater.toml, if one exists]");
     let check =
         Command::new("check").about("Check the configuration, print it with the origin of each value, and exit");
-    let probe = Arg::new("probe").long("probe").action(ArgAction::SetTrue);
+    let probe = Arg::new("probe").long("probe").value_name("PRESET");
     let worker =
         Command::new("worker").about("For the server's own use: make the rungs of a stream").hide(true).arg(probe);
     Command::new("headwater")

@@ -58,9 +58,10 @@ impl Program {
     }
 
     /// Lets a worker find out what this machine can encode; its answer as JSON. Looks at every plugin again.
-    pub(super) async fn probe(&self) -> io::Result<Vec<u8>> {
+    /// `preset`: x264's, which decides on the profile that it writes.
+    pub(super) async fn probe(&self, preset: &str) -> io::Result<Vec<u8>> {
         let mut command = self.command();
-        command.arg("--probe").stdin(Stdio::null()).stderr(Stdio::null());
+        command.args(["--probe", preset]).stdin(Stdio::null()).stderr(Stdio::null());
         let output = tokio::time::timeout(PROBE, command.output()).await.map_err(|_| io::ErrorKind::TimedOut)??;
         if output.status.success() { Ok(output.stdout) } else { Err(io::Error::other(output.status.to_string())) }
     }

@@ -147,7 +147,7 @@ impl Transcoder {
 
     /// Asks a worker what works here. Without an answer there are no ladders.
     async fn probe(self) {
-        let answer = self.shared.settings.program.probe().await;
+        let answer = self.shared.settings.program.probe(&self.shared.settings.preset).await;
         let probed: Vec<Probed> = match answer.map(|json| serde_json::from_slice(&json)) {
             Ok(Ok(probed)) => probed,
             Ok(Err(error)) => {

@@ -31,9 +31,10 @@ use self::studio::Studio;
 use super::wire::{FromWorker, Make, Order, Setup, SourceFrame, ToWorker, Trouble};
 use crate::media::{Config, Kind, Time};
 
-/// What the child process does. `probe`: say on standard output what works on this machine, and end.
-pub fn run(probe: bool) -> ExitCode {
-    let done = if probe { probe::run() } else { serve_standard_input() };
+/// What the child process does. `probe`: say on standard output what works on this machine with this speed preset of x264,
+/// and end.
+pub fn run(probe: Option<&str>) -> ExitCode {
+    let done = probe.map_or_else(serve_standard_input, probe::run);
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -46,9 +46,9 @@ const NOT_INSTALLED: &str = "not installed, or no device";
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(3);
 
 /// Writes what was found to standard output, as JSON.
-pub(super) fn run() -> io::Result<()> {
+pub(super) fn run(preset: &str) -> io::Result<()> {
     gst::init().map_err(io::Error::other)?;
-    let encoders = encoders::KNOWN.into_iter().map(|name| probed(H264_ENCODER, name, attempt(name).map(Some)));
+    let encoders = encoders::KNOWN.into_iter().map(|name| probed(H264_ENCODER, name, attempt(name, preset).map(Some)));
     let others = OTHERS.into_iter().map(|(kind, name)| probed(kind, name, look_for(name).map(|()| None)));
     let found: Vec<Probed> = encoders.chain(others).collect();
     serde_json::to_writer(io::stdout().lock(), &found)?;
@@ -66,9 +66,9 @@ fn look_for(name: &str) -> Result<(), String> {
 }
 
 /// Encodes a few pictures; gives their profile.
-fn attempt(name: &str) -> Result<String, String> {
+fn attempt(name: &str, preset: &str) -> Result<String, String> {
     look_for(name)?;
-    let job = Job { width: 320, height: 240, nominal: 30.0, bitrate: 500_000, level: 31, preset: "veryfast".into() };
+    let job = Job { width: 320, height: 240, nominal: 30.0, bitrate: 500_000, level: 31, preset: preset.to_owned() };
     let encoder = encoders::pipeline(name, &job).ok_or("not known")?;
     let text = format!(
         "videotestsrc num-buffers=5 ! video/x-raw,format=I420,width=320,height=240,framerate=30/1 ! {encoder} \

@@ -114,7 +114,8 @@ impl Chain {
                             speaker.say(FromWorker::Config(rung, config));
                         }
                     }
-                    if let Some((pts, payload)) = unit(&sample, priming)
+                    if let (Some((pts, payload)), Some(config)) = (unit(&sample, priming), &known)
+                        && let pts = pts - cut_off(&sample, config, &payload)
                         && pts > after
                     {
                         speaker.say(FromWorker::Frame(RungFrame { rung, pts, key: true, payload }));
@@ -175,6 +176,14 @@ fn made_config(caps: &gst::CapsRef, opus: bool) -> Option<Config> {
     }
     let record = caps.structure(0)?.get::<gst::Buffer>("codec_data").ok()?;
     codec::aac(&Bytes::copy_from_slice(&record.map_readable().ok()?)).ok()
+}
+
+/// How much shorter the frame is said to be than what it decodes to: opusenc takes its pre-skip off the first one so.
+fn cut_off(sample: &gst::Sample, config: &Config, payload: &[u8]) -> Time {
+    let whole = Time::from_ticks(codec::packet_samples(config, payload).into(), RATE);
+    let Some(said) = sample.buffer().and_then(|buffer| buffer.duration()) else { return Time::ZERO };
+    let said = Time::from_ticks(i64::try_from(said.nseconds()).unwrap_or(0), 1_000_000_000);
+    if config.codec() == Codec::Opus && said < whole { whole - said } else { Time::ZERO }
 }
 
 /// A frame, at the time at which what it decodes to is to be heard.
