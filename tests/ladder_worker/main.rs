@@ -1,6 +1,6 @@
 //! The ladder's worker, spoken to over a socket as the server speaks to it, with sources as they come from real encoders
 //! and with such as nobody should send.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod pictures;
 mod rig;

@@ -114,7 +114,11 @@ impl Worker {
             ToWorker::Config(config) => self.sounds.configure(config),
             ToWorker::Rungs(orders) => self.order(orders),
             ToWorker::Frame(frame) if frame.kind == Kind::Video => self.picture(frame),
-            ToWorker::Frame(frame) => self.sounds.push(&frame),
+            ToWorker::Frame(frame) => {
+                self.speaker.hurry(true);
+                self.sounds.push(&frame);
+                self.speaker.hurry(false);
+            }
             ToWorker::Still(order) => self.speaker.say(FromWorker::Still(still::make(&order))),
         }
     }

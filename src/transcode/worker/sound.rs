@@ -57,7 +57,8 @@ impl Sounds {
 
     /// What is wanted from now on.
     pub(super) fn order(&mut self, orders: Vec<Order>) {
-        let same = self.orders.iter().map(|order| &order.make).eq(orders.iter().map(|order| &order.make));
+        let what = |order: &Order| (order.rung, order.make.clone());
+        let same = self.orders.iter().map(what).eq(orders.iter().map(what));
         self.orders = orders;
         if !same {
             self.chains.clear();
@@ -67,6 +68,16 @@ impl Sounds {
 
     /// One frame of the source's sound.
     pub(super) fn push(&mut self, frame: &SourceFrame) {
+        // One that has failed takes nothing any more, and would be waited for.
+        let speaker = &self.speaker;
+        self.chains.retain(|chain| {
+            let trouble = chain.trouble();
+            let over = trouble.is_some();
+            if let Some(what) = trouble {
+                speaker.say(FromWorker::Trouble(Trouble { rung: Some(chain.rung), over, what }));
+            }
+            !over
+        });
         for chain in &self.chains {
             let mut buffer = gst::Buffer::from_slice(frame.payload.clone());
             if let Some(buffer) = buffer.get_mut() {
@@ -126,6 +137,17 @@ impl Chain {
         );
         pipeline.set_state(gst::State::Playing).map_err(|_| "the sound encoder does not start".to_owned())?;
         Ok(Chain { rung, pipeline, source })
+    }
+}
+
+impl Chain {
+    /// Why it does not work, if it does not.
+    fn trouble(&self) -> Option<String> {
+        let error = self.pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]))?;
+        match error.view() {
+            gst::MessageView::Error(error) => Some(format!("the sound cannot be made anew: {}", error.error())),
+            _ => None,
+        }
     }
 }
 

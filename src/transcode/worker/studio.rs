@@ -320,7 +320,42 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::net::UnixStream;
+
     use super::*;
+
+    fn picture(number: i64) -> Picture {
+        let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 64, 64).build().unwrap();
+        let buffer = gst::Buffer::from_mut_slice(vec![(number % 200) as u8; info.size()]);
+        Picture { pts: Time::from_millis(number * 40), buffer, info }
+    }
+
+    #[test]
+    fn an_encoder_that_fails_gives_way_to_the_next_and_pictures_go_on() {
+        gst::init().unwrap();
+        let (_ours, theirs) = UnixStream::pair().unwrap();
+        let speaker = Speaker::start(theirs).unwrap();
+        let make =
+            Make::Pictures { width: 64, height: 64, frame_rate: None, nominal: 25.0, bitrate: 99_000, level: 10 };
+        let mut rung = Rung::new(Order { rung: 0, make, after: i64::MIN }, "ultrafast").unwrap();
+        let names = ["unheard-of", "broken", "x264enc"].map(str::to_owned);
+        let begun = Instant::now();
+        let mut number = 0;
+        while rung.beat.fallbacks < 2 || rung.count().frames < 10 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", rung.count());
+            assert!(rung.take(&picture(number), &names, &speaker).is_ok());
+            number += 1;
+            thread::park_timeout(Duration::from_millis(2));
+        }
+        assert_eq!((rung.count().encoder.as_str(), rung.count().fallbacks), ("x264enc", 2));
+        let none = ["unheard-of".to_owned()];
+        let make =
+            Make::Pictures { width: 64, height: 64, frame_rate: None, nominal: 25.0, bitrate: 99_000, level: 10 };
+        let mut rung = Rung::new(Order { rung: 0, make, after: i64::MIN }, "ultrafast").unwrap();
+        assert!(rung.take(&picture(0), &none, &speaker).is_err(), "it is said that none works");
+        assert!(rung.take(&picture(1), &none, &speaker).is_ok(), "once");
+    }
 
     fn taken(cap: f64, times: impl Iterator<Item = i64>) -> Vec<i64> {
         let mut rate = Rate::new(Some(cap));
