@@ -191,7 +191,7 @@ async fn what_cannot_be_decoded_costs_no_more_than_that() {
             // Slices with bits turned over, behind their heads.
             5..15 => bytes.iter_mut().skip(60).step_by(7).for_each(|byte| *byte ^= 0x55),
             // Cut off, and of a length that leads beyond the end.
-            40..45 => bytes.truncate(bytes.len() / 2),
+            40..=45 => bytes.truncate(bytes.len() / 2),
             46 => bytes = vec![0xff; 64],
             47 => bytes = Vec::new(),
             48 => bytes = b"\0\0\0\x01".to_vec(),

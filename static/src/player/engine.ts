@@ -49,6 +49,8 @@ export interface Engine {
   /** Estimated bandwidth in bit/s; 0 if unknown. */
   readonly bandwidth: number;
   choose(rung: number): void;
+  /** The picture stands still for want of data. */
+  starved(): void;
   destroy(): void;
 }
 

@@ -2,6 +2,7 @@
 
 import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type HlsConfig, type LevelDetails } from 'hls.js';
 import type { Engine, EngineEvent, Pictures, Rung, Window } from './engine';
+import { Load } from './load';
 import { epochOf } from './probe';
 
 export class HlsEngine implements Engine {
@@ -10,6 +11,7 @@ export class HlsEngine implements Engine {
   /** The playlist lists pictures, whether they can be decoded here or not. */
   private offered = false;
   private mediaErrorAt = Number.NEGATIVE_INFINITY;
+  private readonly load = new Load();
 
   static supported(): boolean {
     return Hls.isSupported();
@@ -29,6 +31,11 @@ export class HlsEngine implements Engine {
     });
     this.hls.on(Events.MANIFEST_PARSED, () => tell({ kind: 'rungs' }));
     this.hls.on(Events.LEVEL_SWITCHED, () => tell({ kind: 'rungs' }));
+    this.hls.on(Events.FRAG_LOADED, (_, data) => {
+      const { part, frag } = data;
+      const { first, end } = (part ?? frag).stats.loading;
+      this.judge((end - first) / 1000, (part ?? frag).duration, frag.level);
+    });
     this.hls.on(Events.LEVEL_UPDATED, (_, data) => this.updated(data.details));
     this.hls.on(Events.ERROR, (_, data) => this.failed(data));
     this.hls.attachMedia(video);
@@ -70,6 +77,20 @@ export class HlsEngine implements Engine {
 
   choose(rung: number): void {
     this.hls.nextLevel = rung;
+  }
+
+  starved(): void {
+    this.cap(this.load.starved(performance.now() / 1000, this.hls.loadLevel));
+  }
+
+  private judge(seconds: number, plays: number, level: number): void {
+    const rates = this.hls.levels.map((each) => each.averageBitrate || each.bitrate);
+    this.cap(this.load.part(performance.now() / 1000, seconds, plays, level, rates));
+  }
+
+  /** The engine estimates a link as wider than it is, so what it may take at most is what it takes. */
+  private cap(level: number | null): void {
+    if (level !== null && this.hls.autoLevelEnabled) this.hls.autoLevelCapping = level;
   }
 
   destroy(): void {
@@ -142,7 +163,8 @@ const CONFIG: Partial<HlsConfig> = {
   backBufferLength: 30,
   maxBufferLength: 20,
   maxMaxBufferLength: 40,
-  capLevelToPlayerSize: true,
+  // Steered by what the link carries (load.ts), which uses the same cap.
+  capLevelToPlayerSize: false,
   testBandwidth: false,
   // Begin with a picture worth looking at; the first parts correct the estimate.
   abrEwmaDefaultEstimate: 4_000_000,

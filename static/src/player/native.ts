@@ -38,6 +38,10 @@ export class NativeEngine implements Engine {
     // The browser chooses.
   }
 
+  starved(): void {
+    // The browser knows.
+  }
+
   get pictures(): Pictures {
     return this.video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA || this.video.videoWidth > 0 ? 'shown' : 'none';
   }

@@ -403,6 +403,7 @@ export class Session {
       this.silence = 0;
       this.stoppedDry = this.forward() < DRY;
       this.stoppedBehind = (this.latency() ?? 0) - (this.target() ?? 0);
+      if (this.stoppedDry) this.engine?.starved();
     }
     this.changed();
   }

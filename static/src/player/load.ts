@@ -1,0 +1,63 @@
+// Which rung the link carries, judged by how long parts take to arrive. Pure. A part is sent as soon as it exists, so the
+// time from its first byte to its last is the link's; the engine's own estimate counts the waiting for the encoder too.
+
+export class Load {
+  private busy = 0;
+  private heavy = 0;
+  private level = -1;
+  private since = Number.NEGATIVE_INFINITY;
+  private roseAt = Number.NEGATIVE_INFINITY;
+  private patience = PATIENCE;
+
+  /**
+   * A part of `level` took so many seconds to arrive, and plays so many. Gives the heaviest level that may be taken from
+   * now on, or null if nothing changes. Bit rates rise with the level.
+   */
+  part(now: number, seconds: number, plays: number, level: number, rates: readonly number[]): number | null {
+    const busy = plays > 0 ? seconds / plays : 0;
+    if (level !== this.level) {
+      this.level = level;
+      this.since = now;
+      this.busy = busy;
+      this.heavy = 0;
+    }
+    this.busy += (busy - this.busy) * 0.2;
+    this.heavy = busy > HEAVY ? this.heavy + 1 : 0;
+    const rate = rates[level] ?? 0;
+    const of = (other: number, load: number) => (rate > 0 ? (load * (rates[other] ?? rate)) / rate : load);
+    if (this.heavy >= 2 && level > 0) {
+      let to = level - 1;
+      while (to > 0 && of(to, busy) > FITS) to--;
+      return this.fall(now, to);
+    }
+    const rested = now - this.since > this.patience;
+    if (rested && level + 1 < rates.length && of(level + 1, this.busy) < EASY) {
+      this.roseAt = now;
+      this.since = now;
+      return level + 1;
+    }
+    return null;
+  }
+
+  /** The picture stood still for want of data. */
+  starved(now: number, level: number): number | null {
+    return level > 0 ? this.fall(now, level - 1) : null;
+  }
+
+  private fall(now: number, to: number): number {
+    // What was tried too early is not tried again so soon.
+    this.patience = now - this.roseAt < PATIENCE ? Math.min(this.patience * 2, MOST_PATIENCE) : PATIENCE;
+    this.heavy = 0;
+    this.since = now;
+    return to;
+  }
+}
+
+/** A part that takes this much of its own duration leaves no time for the next. */
+const HEAVY = 0.85;
+/** What a rung may take of the link to go down to it, and to go up to it. */
+const FITS = 0.6;
+const EASY = 0.5;
+/** Seconds without trouble before a heavier rung is tried. */
+const PATIENCE = 10;
+const MOST_PATIENCE = 120;
