@@ -46,7 +46,11 @@ export class Load {
 
   private fall(now: number, to: number): number {
     // What was tried too early is not tried again so soon.
-    this.patience = now - this.roseAt < PATIENCE ? Math.min(this.patience * 2, MOST_PATIENCE) : PATIENCE;
+    const early = now - this.roseAt < PATIENCE;
+    if (early) this.patience = Math.min(this.patience * 2, MOST_PATIENCE);
+    else if (now - this.roseAt > MOST_PATIENCE) this.patience = PATIENCE;
+    // Of one attempt that failed, once.
+    this.roseAt = early ? now - PATIENCE : this.roseAt;
     this.heavy = 0;
     this.since = now;
     return to;
