@@ -55,7 +55,8 @@ impl Entry for Tick {
     }
 }
 
-/// Pushes that may stand in the log before the writer gives the readers' thread a turn.
+/// Pushes between two places at which the writer waits for every reader: what is measured is delivery, not how far a log
+/// can be overrun. Far fewer than there are between two starts, so that no reader can lag.
 const BURST: u64 = 16;
 
 impl Log {
@@ -86,21 +87,21 @@ fn measure(readers: usize, deliveries: u64) -> Outcome<Run> {
     let log = FrameLog::<Tick>::new(usize::MAX, &Budget::new(usize::MAX));
     let reader = log.reader();
     let barrier = Arc::new(Barrier::new(2));
-    let slowest = Arc::new(AtomicU64::new(0));
-    let (ready, seen) = (barrier.clone(), slowest.clone());
+    let arrived = Arc::new(AtomicU64::new(0));
+    let (ready, arrivals) = (barrier.clone(), arrived.clone());
     let thread = std::thread::spawn(move || -> std::io::Result<u64> {
         runtime()?.block_on(async {
             let mut tasks = JoinSet::new();
-            for number in 0..readers {
+            for _ in 0..readers {
                 let mut cursor = reader.cursor(From::Oldest);
-                let seen = (number + 1 == readers).then(|| seen.clone());
+                let arrivals = arrivals.clone();
                 tasks.spawn(async move {
                     let mut lagged = 0;
                     loop {
                         match cursor.next().await {
                             Ok(Some(tick)) => {
-                                if let Some(seen) = &seen {
-                                    seen.store(tick.0, Ordering::Relaxed);
+                                if tick.0.is_multiple_of(BURST) {
+                                    arrivals.fetch_add(1, Ordering::Relaxed);
                                 }
                             }
                             Ok(None) => return lagged,
@@ -126,8 +127,8 @@ fn measure(readers: usize, deliveries: u64) -> Outcome<Run> {
         let before = Instant::now();
         log.push(Tick(number));
         pushing += before.elapsed();
-        // In step with the readers: what is measured is delivery, not how far a log can be overrun.
-        while number > slowest.load(Ordering::Relaxed) + BURST {
+        // On only when everybody has had the burst before the newest whole one.
+        while arrived.load(Ordering::Relaxed) + (readers as u64) < number / BURST * readers as u64 {
             std::thread::yield_now();
         }
     }
