@@ -23,7 +23,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("server", &["media", "access", "metrics", "tls", "config", "logging", "hub", "rtmp", "hls", "transcode", "http"]),
     ("scale", &[]),
     ("main", &["server", "config", "logging", "transcode"]),
-    ("load", &["media", "hub", "rtmp", "access", "tls"]),
+    ("load", &["media", "hub", "rtmp", "transcode::wire", "access", "tls"]),
 ];
 
 /// Paths that a part of the tree must not name, and why. A part is the start of a file's path.

@@ -1,4 +1,4 @@
-"""Sums up scripts/bench: medians over the rounds, ratios of Headwater to nginx, a table, and a JSON file.
+"""Sums up scripts/bench: medians over the rounds, ratios of Headwater to its peer, a table, and a JSON file.
 
 usage: report.py RESULTS.tsv REPORT.json      columns: section, metric, server, value, unit
 """
@@ -17,6 +17,9 @@ COUNTERPARTS = {
     "RTMP in, LL-HLS packaged: CPU per stream": "RTMP in, HLS packaged: CPU per stream",
     "RTMP in, LL-HLS packaged: memory per stream": "RTMP in, HLS packaged: memory per stream",
 }
+
+# Whom Headwater is measured beside.
+PEERS = ("nginx", "ffmpeg")
 
 # Small differences of small numbers, which have no meaningful ratio.
 UNCOMPARED = {"growth", "cycles that failed"}
@@ -37,9 +40,10 @@ def rows(found: dict) -> list:
     for (section, metric, server), entry in found.items():
         row = {"section": section, "metric": metric, "server": server, "unit": entry["unit"]}
         row |= {"median": statistics.median(entry["values"]), "values": entry["values"]}
-        other = found.get((section, COUNTERPARTS.get(metric, metric), "nginx"))
+        others = (found.get((section, COUNTERPARTS.get(metric, metric), peer)) for peer in PEERS)
+        other = next((other for other in others if other), None)
         if server == "headwater" and other and metric not in UNCOMPARED and (base := statistics.median(other["values"])):
-            row["ratio_to_nginx"] = row["median"] / base
+            row["ratio_to_peer"] = row["median"] / base
         result.append(row)
     return result
 
@@ -61,10 +65,10 @@ def main() -> None:
         if row["section"] != section:
             section = row["section"]
             print(f"\n{section:<58}{'server':<11}{'median':>9} {'unit':<12}{'ratio':>7}   rounds")
-        ratio = f"{row['ratio_to_nginx']:.2f}" if "ratio_to_nginx" in row else ""
+        ratio = f"{row['ratio_to_peer']:.2f}" if "ratio_to_peer" in row else ""
         values = " ".join(number(value) for value in row["values"]) if len(row["values"]) > 1 else ""
         print(f"{row['metric']:<58}{row['server']:<11}{number(row['median']):>9} {row['unit']:<12}{ratio:>7}   {values}")
-    print(f"\nratio: headwater / nginx, of medians. All values: {sys.argv[2]}")
+    print(f"\nratio: headwater / peer, of medians. All values: {sys.argv[2]}")
 
 
 main()

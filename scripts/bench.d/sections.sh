@@ -228,3 +228,87 @@ churn() {
   "$load" churn --json --url "$1" --file "$clip" --cycles "$2" >"$work/churn.json" || fail "churn: $(cat "$work/churn.json")"
   sleep 3
 }
+
+# --- ladder -------------------------------------------------------------------------------------------------------
+
+# SIZE@BITS of the rungs that 1080p gets by default, and of those that 720p gets.
+rungs_1080=(1280x720@3000000 854x480@1400000 640x360@800000)
+rungs_720=(854x480@1400000 640x360@800000)
+
+bench_ladder() {
+  local round size
+  make_source 1920x1080 6M
+  make_source 1280x720 3M
+  mkdir -p "$work/rungs/headwater" "$work/rungs/ffmpeg" "$work/rungs/ffmpeg-one"
+  for round in $(seq "$rounds"); do
+    make_rungs 1920x1080 headwater "${rungs_1080[@]}"
+    record ladder 'three rungs of 1080p30, of a core' headwater \
+      "$(calculate "$(field "$work/ladder.json" cpu_percent)")" %
+    ffmpeg_rungs ffmpeg 0 "${rungs_1080[@]}"
+    ffmpeg_rungs ffmpeg-one 1 "${rungs_1080[@]}"
+  done
+  for size in "${rungs_1080[@]%@*}"; do
+    record ladder "$size, SSIM" headwater "$(ssim "$work/rungs/headwater/$size.h264" "$size")" ''
+    record ladder "$size, SSIM" ffmpeg "$(ssim "$work/rungs/ffmpeg/$size.h264" "$size")" ''
+  done
+  for round in $(seq "$rounds"); do
+    make_rungs 1280x720 headwater "${rungs_720[@]}"
+    for size in 0 1; do
+      record ladder "${rungs_720[$size]%@*} behind 720p30, p95" headwater "$(field_at "$size" added_ms p95)" ms
+    done
+  done
+}
+
+# make_source SIZE BITRATE: 20 s that no encoder finds easy, with a key frame each two seconds.
+make_source() {
+  local file=$bench/source-$1.flv
+  [ -s "$file" ] && return 0
+  say "making a source of 20 s, $1"
+  ffmpeg -v error -f lavfi -i "testsrc2=size=$1:rate=30,noise=alls=6:allf=t" -t 20 -c:v libx264 -preset veryfast \
+    -profile:v high -pix_fmt yuv420p -bf 0 -g 60 -keyint_min 60 -sc_threshold 0 -b:v "$2" -maxrate "$2" -bufsize "$2" \
+    -an -f flv -y "$file.part"
+  mv "$file.part" "$file"
+}
+
+# make_rungs SOURCE_SIZE FOLDER RUNG...: by a worker, in step with the clock; what it measured is in ladder.json.
+make_rungs() {
+  local source=$bench/source-$1.flv out=$work/rungs/$2
+  shift 2
+  "$load" ladder --json --program "$headwater" --file "$source" --out "$out" "${@/#/--rung=}" >"$work/ladder.json" ||
+    fail "ladder: $(cat "$work/ladder.json")"
+}
+
+# ffmpeg_rungs FOLDER THREADS RUNG...: the same rungs of 1080p by one ffmpeg. THREADS of each part; 0: as it likes, which
+# is how it is run; with one, nothing runs side by side, which saves processor time where cores share a cache.
+ffmpeg_rungs() {
+  local name=$1 threads=$2 count=0 split='' graph='' rung size bits began ticks
+  local -a outputs=()
+  shift 2
+  for rung in "$@"; do
+    size=${rung%@*} bits=${rung#*@}
+    split+="[s$count]" graph+=";[s$count]scale=${size/x/:}[r$count]"
+    outputs+=(-map "[r$count]" -c:v libx264 -preset veryfast -tune zerolatency -profile:v main -bf 0 -g 60 -keyint_min 60
+      -sc_threshold 0 -b:v "$bits" -maxrate "$bits" -bufsize "$bits" -threads "$threads" -f h264 -y
+      "$work/rungs/$name/$size.h264")
+    count=$((count + 1))
+  done
+  began=$(date +%s.%N)
+  ticks=$({ TIMEFORMAT='%U %S'; time ffmpeg -nostdin -v error -threads "$threads" -filter_complex_threads "$threads" -re \
+    -i "$bench/source-1920x1080.flv" -filter_complex "[0:v]split=$count$split$graph" "${outputs[@]}"; } 2>&1)
+  record ladder 'three rungs of 1080p30, of a core' "$name" \
+    "$(calculate "(${ticks/ / + }) / ($(date +%s.%N) - $began) * 100")" %
+}
+
+# ssim FILE SIZE: of a rung, to the source as Lanczos scales it.
+ssim() {
+  ffmpeg -nostdin -r 30 -i "$1" -i "$bench/source-1920x1080.flv" -lavfi \
+    "[1:v]fps=30,setpts=N,scale=${2/x/:}:flags=lanczos[source];[0:v]setpts=N[rung];[rung][source]ssim=shortest=1" \
+    -f null - 2>&1 | sed -n 's/.*All:\([0-9.]*\).*/\1/p'
+}
+
+# field_at RUNG KEY...: of a rung in ladder.json.
+field_at() {
+  python3 -c 'import functools, json, sys
+rung = json.load(open(sys.argv[1]))["rungs"][int(sys.argv[2])]
+print(functools.reduce(lambda o, k: o[k], sys.argv[3:], rung))' "$work/ladder.json" "$@"
+}

@@ -10,6 +10,7 @@
 //! | `viewer`, `follow`, `window`, `playlist` | one viewer, one of its renditions, what its lanes share, the line scanner |
 //! | `latency`, `moof` | publish to part, frame by frame; the boxes of a part |
 //! | `log` | the frame log under many readers, without a server |
+//! | `ladder` | what a ladder's worker costs and how long it takes, without a server |
 //! | `http`, `wire`, `tls`, `target` | connections; whom they go to |
 //! | `tally`, `progress`, `report` | measuring, showing, printing |
 //!
@@ -22,6 +23,7 @@ mod fake;
 mod flv;
 mod follow;
 mod http;
+mod ladder;
 mod latency;
 mod log;
 mod moof;
@@ -72,6 +74,7 @@ enum Mode {
     Latency(latency::Latency),
     Churn(churn::Churn),
     Log(log::Log),
+    Ladder(ladder::Ladder),
 }
 
 fn main() -> ExitCode {
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Mode::Latency(mode) => mode.run(remote).and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
         Mode::Churn(mode) => mode.run(remote).and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
         Mode::Log(mode) => mode.run().and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
+        Mode::Ladder(mode) => mode.run().and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
         Mode::View(mode) => mode.run(remote).and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
     };
     match done {

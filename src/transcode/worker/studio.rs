@@ -45,7 +45,6 @@ const CUTS: usize = 64;
 struct Floor {
     encoders: Vec<String>,
     preset: String,
-    /// The largest first: a smaller one is scaled from the one before.
     rungs: Vec<Rung>,
     cuts: BTreeSet<Time>,
     decoded: u64,
@@ -149,7 +148,6 @@ impl Floor {
             };
             self.rungs.extend(rung);
         }
-        self.rungs.sort_by_key(|rung| std::cmp::Reverse(u64::from(rung.job.width) * u64::from(rung.job.height)));
     }
 
     /// Makes what the rungs want of a picture. Gives what went wrong.
@@ -165,17 +163,13 @@ impl Floor {
             cut = true;
         }
         let mut troubles = Vec::new();
-        // The picture in the size of the rung before.
-        let mut larger: Option<Picture> = None;
         for rung in &mut self.rungs {
             rung.owes_key |= cut;
             if picture.pts.flicks() <= rung.order.after || !rung.rate.takes(picture.pts, rung.owes_key) {
                 continue;
             }
-            let from = larger.as_ref().filter(|larger| same_shape(larger, &rung.job)).unwrap_or(picture);
-            match rung.take(from, &self.encoders, speaker) {
-                Ok(made) => larger = made.or(larger),
-                Err(what) => troubles.push(Trouble { rung: Some(rung.order.rung), over: true, what }),
+            if let Err(what) = rung.take(picture, &self.encoders, speaker) {
+                troubles.push(Trouble { rung: Some(rung.order.rung), over: true, what });
             }
         }
         troubles
@@ -185,13 +179,6 @@ impl Floor {
         let rungs = self.rungs.iter().map(Rung::count).collect();
         Beat { decoded: self.decoded, corrupt: self.corrupt, rungs }
     }
-}
-
-/// A picture without borders can be scaled from one without borders.
-fn same_shape(larger: &Picture, job: &Job) -> bool {
-    let (width, height) = (larger.info.width(), larger.info.height());
-    let (wide, tall) = (u64::from(width) * u64::from(job.height), u64::from(height) * u64::from(job.width));
-    width >= job.width && height >= job.height && wide.abs_diff(tall) * 50 <= wide.max(tall)
 }
 
 impl Rung {
@@ -212,17 +199,17 @@ impl Rung {
         })
     }
 
-    /// Scales and encodes a picture; gives it in the rung's size. None: it was dropped. Errors once, when no encoder works.
-    fn take(&mut self, picture: &Picture, names: &[String], speaker: &Arc<Speaker>) -> Result<Option<Picture>, String> {
+    /// Scales and encodes a picture, or drops it. Errors once, when no encoder works.
+    fn take(&mut self, picture: &Picture, names: &[String], speaker: &Arc<Speaker>) -> Result<(), String> {
         self.mend(names, speaker)?;
-        let Some(encoder) = &mut self.encoder else { return Ok(None) };
+        let Some(encoder) = &mut self.encoder else { return Ok(()) };
         // At first there is a backlog to work off, of which no picture should be lost.
         while encoder.queue() >= FULL && self.started.elapsed() < CATCH_UP {
             thread::park_timeout(MOMENT);
         }
         if encoder.queue() >= FULL {
             self.beat.dropped += 1;
-            return Ok(None);
+            return Ok(());
         }
         let begun = Instant::now();
         let scaled = self.scaler.scale(picture)?;
@@ -232,7 +219,7 @@ impl Rung {
         } else {
             self.beat.dropped += 1;
         }
-        Ok(Some(scaled))
+        Ok(())
     }
 
     /// Sees to it that there is an encoder that works, if any does.
