@@ -19,6 +19,19 @@ test('a link that is too narrow is left within two parts for a rung that fits', 
   assert.equal(watch(new Load(), 0, 5, 10_000_000, 2), 2);
 });
 
+test('one part that is far too slow is enough, one that is a little too slow is not', () => {
+  assert.equal(new Load().part(1, 0.4, 0.25, 2, RATES), 1);
+  assert.equal(new Load().part(1, 0.3, 0.25, 2, RATES), null);
+  assert.equal(new Load().part(1, 0.4, 0.25, 0, RATES), null, 'there is nothing lighter');
+});
+
+test('a smaller picture that is heavier is no way down', () => {
+  const odd = [1_200_000, 2_000_000, 1_500_000];
+  assert.equal(new Load().part(1, 0.4, 0.25, 2, odd), 0);
+  assert.equal(new Load().starved(1, 2, odd), 0);
+  assert.equal(new Load().starved(1, 1, [3_000_000, 1_000_000]), null);
+});
+
 test('a link that recovers is trusted after a while, one rung at a time', () => {
   const load = new Load();
   assert.equal(watch(load, 0, 1, 1_000_000, 2), 0);
@@ -30,7 +43,7 @@ test('a link that recovers is trusted after a while, one rung at a time', () => 
 test('what failed soon after it was tried is tried later the next time', () => {
   const load = new Load();
   assert.equal(watch(load, 0, 12, 10_000_000, 1), 2);
-  assert.equal(load.starved(13, 2), 1);
+  assert.equal(load.starved(13, 2, RATES), 1);
   assert.equal(watch(load, 13, 15, 10_000_000, 1), 1);
   assert.equal(watch(load, 28, 10, 10_000_000, 1), 2);
 });

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { flag, nameOf } from '../src/location';
 import { Stalls } from '../src/player/stalls';
+import { keyOf, soundOf } from '../src/player/variants';
 import { verbOf } from '../src/ui/keyboard';
-import { bits, clock } from '../src/ui/words';
+import { bits, clock, rungTitle } from '../src/ui/words';
 
 test('stalls are counted once each and timed to the present', () => {
   const stalls = new Stalls();
@@ -43,6 +44,25 @@ test('keys in either case, and none that belongs to the browser', () => {
   assert.equal(key('x'), null);
   assert.equal(key('l', { ctrlKey: true }), null);
   assert.equal(key('p', { metaKey: true }), null);
+});
+
+test('rungs are named as their files are, and as people say', () => {
+  const text = [
+    '#EXTM3U',
+    '#EXT-X-STREAM-INF:AVERAGE-BANDWIDTH=1,BANDWIDTH=900000,RESOLUTION=1280x720',
+    'source.m3u8',
+    '#EXT-X-STREAM-INF:AVERAGE-BANDWIDTH=120000,BANDWIDTH=130000,CODECS="mp4a.40.2"',
+    'aac.m3u8',
+  ].join('\n');
+  const sound = soundOf(text);
+  assert.deepEqual(sound, { key: 'aac', height: 0, bitrate: 130_000, sound: true });
+  assert.equal(soundOf(text.replaceAll('CODECS', 'RESOLUTION=2x2,CODECS')), null);
+  assert.equal(keyOf('http://host/live/show/720p.m3u8'), '720p');
+  assert.equal(keyOf('720p.m3u8?ll=0&_HLS_msn=7'), '720p?ll=0');
+  assert.equal(rungTitle({ key: '720p30', height: 720, bitrate: 1, sound: false }), '720p30');
+  assert.equal(rungTitle({ key: 'source', height: 1080, bitrate: 1, sound: false }), '1080p');
+  assert.equal(sound && rungTitle(sound), 'Sound only');
+  assert.equal(rungTitle({ key: 'audio', height: 0, bitrate: 64_000, sound: false }), '64 kbit/s');
 });
 
 test('times and rates as people write them', () => {

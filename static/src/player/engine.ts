@@ -1,13 +1,18 @@
 // What the session asks of whatever plays the stream: hls.js over Media Source Extensions, or the browser's own HLS.
 
 export interface Rung {
-  /** As the engine numbers them. */
-  index: number;
+  /** Its file's name without extension, such as `source` or `720p`: the same in every start of the stream. */
+  key: string;
+  /** 0 without pictures. */
   height: number;
   /** Bit/s as the playlist declares it; 0 if it does not. */
   bitrate: number;
-  name: string;
+  /** For those who only listen. An engine that plays pictures lists it, but cannot choose it. */
+  sound: boolean;
 }
+
+/** No rung is chosen by hand. */
+export const AUTO = '';
 
 /** The live window. Media times in seconds. */
 export interface Window {
@@ -38,20 +43,20 @@ export type EngineEvent =
 
 export interface Engine {
   readonly protocol: string;
+  /** In the order of the playlist. */
   readonly rungs: Rung[];
-  /** The rung that plays, -1 if unknown. */
+  /** Place of the rung that plays, -1 if unknown. */
   readonly playing: number;
-  /** The rung that was chosen by hand, -1 for automatic. */
-  readonly chosen: number;
+  /** Key of the rung that was chosen by hand, or AUTO. */
+  readonly chosen: string;
   /** Codecs of what plays, as the playlist has them. */
   readonly codecs: string;
   readonly pictures: Pictures;
   /** Estimated bandwidth in bit/s; 0 if unknown. */
   readonly bandwidth: number;
-  choose(rung: number): void;
+  /** A rung of pictures by its key; a key that is not known means AUTO. */
+  choose(key: string): void;
   /** The picture stands still for want of data. */
   starved(): void;
   destroy(): void;
 }
-
-export type EngineStart = (video: HTMLVideoElement, url: string, tell: (event: EngineEvent) => void) => Engine;

@@ -1,15 +1,17 @@
 // The engine on hls.js: its configuration, and the translation of its events into the session's. Knows nothing of states.
 
 import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type HlsConfig, type LevelDetails } from 'hls.js';
-import type { Engine, EngineEvent, Pictures, Rung, Window } from './engine';
+import { AUTO, type Engine, type EngineEvent, type Pictures, type Rung, type Window } from './engine';
 import { Load } from './load';
 import { epochOf } from './probe';
+import { keyOf, soundOf } from './variants';
 
 export class HlsEngine implements Engine {
   readonly protocol = `LL-HLS, hls.js ${Hls.version}`;
   private readonly hls: Hls;
   /** The playlist lists pictures, whether they can be decoded here or not. */
   private offered = false;
+  private sound: Rung | null = null;
   private mediaErrorAt = Number.NEGATIVE_INFINITY;
   private readonly load = new Load();
 
@@ -21,6 +23,7 @@ export class HlsEngine implements Engine {
     video: HTMLVideoElement,
     url: string,
     private readonly tell: (event: EngineEvent) => void,
+    want: string,
   ) {
     this.hls = new Hls(CONFIG);
     this.hls.on(Events.MANIFEST_LOADED, (_, data) => {
@@ -28,8 +31,16 @@ export class HlsEngine implements Engine {
       const answer: unknown = data.networkDetails;
       const text = answer instanceof XMLHttpRequest ? answer.responseText : '';
       this.offered = data.levels.some(depicts) || /RESOLUTION=\d/.test(text);
+      this.sound = this.offered ? soundOf(text) : null;
+      // hls.js itself heard this first, and has told of what it parsed already.
+      tell({ kind: 'rungs' });
     });
-    this.hls.on(Events.MANIFEST_PARSED, () => tell({ kind: 'rungs' }));
+    this.hls.on(Events.MANIFEST_PARSED, () => {
+      // Before anything is loaded: the first picture is of the chosen rung already.
+      const index = this.indexOf(want);
+      if (index >= 0) this.hls.loadLevel = index;
+      tell({ kind: 'rungs' });
+    });
     this.hls.on(Events.LEVEL_SWITCHED, () => tell({ kind: 'rungs' }));
     this.hls.on(Events.FRAG_LOADED, (_, data) => {
       const { part, frag } = data;
@@ -43,20 +54,22 @@ export class HlsEngine implements Engine {
   }
 
   get rungs(): Rung[] {
-    return this.hls.levels.map((level, index) => ({
-      index,
+    const pictures = this.hls.levels.map((level) => ({
+      key: keyOf(level.uri),
       height: level.height,
       bitrate: level.bitrate,
-      name: level.name ?? '',
+      sound: false,
     }));
+    return this.sound ? [...pictures, this.sound] : pictures;
   }
 
   get playing(): number {
     return this.hls.currentLevel;
   }
 
-  get chosen(): number {
-    return this.hls.autoLevelEnabled ? -1 : this.hls.loadLevel;
+  get chosen(): string {
+    const level = this.hls.levels[this.hls.loadLevel];
+    return this.hls.autoLevelEnabled || !level ? AUTO : keyOf(level.uri);
   }
 
   get codecs(): string {
@@ -75,17 +88,25 @@ export class HlsEngine implements Engine {
     return Number.isFinite(estimate) ? estimate : 0;
   }
 
-  choose(rung: number): void {
-    this.hls.nextLevel = rung;
+  choose(key: string): void {
+    this.hls.nextLevel = this.indexOf(key);
   }
 
   starved(): void {
-    this.cap(this.load.starved(performance.now() / 1000, this.hls.loadLevel));
+    this.cap(this.load.starved(performance.now() / 1000, this.hls.loadLevel, this.rates()));
+  }
+
+  /** -1, which to hls.js is automatic, if there is none. */
+  private indexOf(key: string): number {
+    return this.hls.levels.findIndex((level) => keyOf(level.uri) === key);
   }
 
   private judge(seconds: number, plays: number, level: number): void {
-    const rates = this.hls.levels.map((each) => each.averageBitrate || each.bitrate);
-    this.cap(this.load.part(performance.now() / 1000, seconds, plays, level, rates));
+    this.cap(this.load.part(performance.now() / 1000, seconds, plays, level, this.rates()));
+  }
+
+  private rates(): number[] {
+    return this.hls.levels.map((each) => each.averageBitrate || each.bitrate);
   }
 
   /** The engine estimates a link as wider than it is, so what it may take at most is what it takes. */

@@ -11,7 +11,7 @@ export class Load {
 
   /**
    * A part of `level` took so many seconds to arrive, and plays so many. Gives the heaviest level that may be taken from
-   * now on, or null if nothing changes. Bit rates rise with the level.
+   * now on, or null if nothing changes. Pictures grow with the level, and bit rates as a rule.
    */
   part(now: number, seconds: number, plays: number, level: number, rates: readonly number[]): number | null {
     const busy = plays > 0 ? seconds / plays : 0;
@@ -22,13 +22,13 @@ export class Load {
       this.heavy = 0;
     }
     this.busy += (busy - this.busy) * 0.2;
-    this.heavy = busy > HEAVY ? this.heavy + 1 : 0;
+    this.heavy = busy > BLOCKED ? ENOUGH : busy > HEAVY ? this.heavy + 1 : 0;
     const rate = rates[level] ?? 0;
     const of = (other: number, load: number) => (rate > 0 ? (load * (rates[other] ?? rate)) / rate : load);
-    if (this.heavy >= 2 && level > 0) {
-      let to = level - 1;
-      while (to > 0 && of(to, busy) > FITS) to--;
-      return this.fall(now, to);
+    if (this.heavy >= ENOUGH) {
+      const lighter = below(level, rates);
+      const to = lighter.find((other) => of(other, busy) <= FITS) ?? lighter.at(-1);
+      if (to !== undefined) return this.fall(now, to);
     }
     const rested = now - this.since > this.patience;
     if (rested && level + 1 < rates.length && of(level + 1, this.busy) < EASY) {
@@ -40,8 +40,9 @@ export class Load {
   }
 
   /** The picture stood still for want of data. */
-  starved(now: number, level: number): number | null {
-    return level > 0 ? this.fall(now, level - 1) : null;
+  starved(now: number, level: number, rates: readonly number[]): number | null {
+    const to = below(level, rates)[0];
+    return to === undefined ? null : this.fall(now, to);
   }
 
   private fall(now: number, to: number): number {
@@ -57,8 +58,18 @@ export class Load {
   }
 }
 
+/** Levels of smaller pictures that need less of the link, the best first. */
+function below(level: number, rates: readonly number[]): number[] {
+  const all = [...rates.keys()].filter((other) => other < level && (rates[other] ?? 0) < (rates[level] ?? 0));
+  return all.reverse();
+}
+
 /** A part that takes this much of its own duration leaves no time for the next. */
 const HEAVY = 0.85;
+/** So many of them are no chance. */
+const ENOUGH = 2;
+/** One that takes so much of it has eaten half of what a viewer at the live edge has: there is no waiting for a second. */
+const BLOCKED = 1.5;
 /** What a rung may take of the link to go down to it, and to go up to it. */
 const FITS = 0.6;
 const EASY = 0.5;

@@ -1,12 +1,12 @@
 // The engine where Media Source Extensions are missing: the browser's own HLS. It steers its latency itself and tells little.
 
-import type { Engine, EngineEvent, Pictures, Rung } from './engine';
+import { AUTO, type Engine, type EngineEvent, type Pictures, type Rung } from './engine';
 
 export class NativeEngine implements Engine {
   readonly protocol = 'HLS, built into the browser';
   readonly rungs: Rung[] = [];
   readonly playing = -1;
-  readonly chosen = -1;
+  readonly chosen = AUTO;
   readonly codecs = '';
   readonly bandwidth = 0;
   private readonly stop = new AbortController();

@@ -4,7 +4,7 @@
 
 import { Backoff } from './backoff';
 import { EdgeClock } from './edge';
-import type { Engine, EngineEvent, Pictures, Rung, Window } from './engine';
+import { AUTO, type Engine, type EngineEvent, type Pictures, type Rung, type Window } from './engine';
 import { HlsEngine } from './hls';
 import { LatencyController } from './latency';
 import { NativeEngine } from './native';
@@ -32,8 +32,10 @@ export interface Snapshot {
   window: Window | null;
   position: number;
   rungs: Rung[];
+  /** Place of the rung that plays, -1 if unknown. */
   playing: number;
-  chosen: number;
+  /** Key of the rung that was chosen by hand; empty for automatic. */
+  chosen: string;
   codecs: string;
   pictures: Pictures;
   bandwidth: number;
@@ -47,9 +49,13 @@ export interface Snapshot {
 export interface SessionOptions {
   name: string;
   autoplay: boolean;
+  /** Key of the rung to begin with, if there is one of that name; empty for automatic. */
+  quality: string;
 }
 
 export class Session {
+  /** Of everything of this stream. */
+  private readonly folder: string;
   private readonly url: string;
   private readonly edge = new EdgeClock();
   private readonly controller = new LatencyController();
@@ -82,6 +88,10 @@ export class Session {
   private replaying = false;
   private replayable = false;
   private wanted: boolean;
+  /** The viewer's choice of quality, for every engine to come. */
+  private quality: string;
+  /** As the multivariant playlist has them; none while no engine runs. */
+  private rungs: Rung[] = [];
   private reason = '';
   private probeTimer = 0;
   private probeAt = 0;
@@ -91,8 +101,10 @@ export class Session {
     private readonly video: HTMLVideoElement,
     options: SessionOptions,
   ) {
-    this.url = `/live/${encodeURIComponent(options.name)}/index.m3u8`;
+    this.folder = `/live/${encodeURIComponent(options.name)}/`;
+    this.url = `${this.folder}index.m3u8`;
     this.wanted = options.autoplay;
+    this.quality = options.quality;
     this.listen();
     this.timer = window.setInterval(() => this.tick(), TICK_MS);
     this.engage();
@@ -160,10 +172,19 @@ export class Session {
     this.seek(this.video.currentTime + seconds);
   }
 
-  /** A rung by its index; -1 leaves the choice to the player. */
-  choose(rung: number): void {
-    this.engine?.choose(rung);
+  /** A rung by its key; an empty one leaves the choice to the player. Holds for every start of the stream from now on. */
+  choose(key: string): void {
+    const before = this.soundAlone();
+    this.quality = key;
+    // Sound alone is another playlist, and so another engine.
+    if (this.phase === 'engaged' && this.soundAlone() !== before) this.engage();
+    else this.engine?.choose(key);
     this.changed();
+  }
+
+  /** The rung without pictures, if that is what the viewer wants. */
+  private soundAlone(): Rung | undefined {
+    return this.rungs.find((rung) => rung.sound && rung.key === this.quality);
   }
 
   /** Watches the ended show from the beginning of what is left of it. */
@@ -181,6 +202,7 @@ export class Session {
   }
 
   snapshot(): Snapshot {
+    const alone = this.soundAlone();
     return {
       state: this.state(),
       begun: this.begun,
@@ -195,9 +217,9 @@ export class Session {
       following: this.following && !this.replaying,
       window: this.phase === 'engaged' ? this.window : null,
       position: this.video.currentTime,
-      rungs: this.engine?.rungs ?? [],
-      playing: this.engine?.playing ?? -1,
-      chosen: this.engine?.chosen ?? -1,
+      rungs: this.rungs,
+      playing: alone ? this.rungs.indexOf(alone) : (this.engine?.playing ?? -1),
+      chosen: alone?.key ?? this.engine?.chosen ?? AUTO,
       codecs: this.engine?.codecs ?? '',
       pictures: this.engine?.pictures ?? 'shown',
       bandwidth: this.engine?.bandwidth ?? 0,
@@ -236,7 +258,9 @@ export class Session {
     const tell = (event: EngineEvent) => {
       if (generation === this.generation) this.heard(event);
     };
-    if (HlsEngine.supported()) this.engine = new HlsEngine(this.video, this.url, tell);
+    const alone = this.soundAlone();
+    const url = alone ? `${this.folder}${alone.key}.m3u8` : this.url;
+    if (HlsEngine.supported()) this.engine = new HlsEngine(this.video, url, tell, this.quality);
     else if (NativeEngine.supported(this.video)) this.engine = new NativeEngine(this.video, this.url, tell);
     else this.rest('unplayable', 'This browser has neither Media Source Extensions nor HLS of its own.');
     this.changed();
@@ -262,6 +286,7 @@ export class Session {
   /** No engine runs: wait for the show, and ask from time to time. */
   private rest(phase: 'waiting' | 'ended' | 'unplayable', reason = ''): void {
     this.leave();
+    this.rungs = [];
     this.phase = phase;
     this.reason = reason;
     this.replaying = false;
@@ -289,9 +314,17 @@ export class Session {
         this.rest('unplayable', event.reason);
         return;
       case 'rungs':
+        this.learn();
         break;
     }
     this.changed();
+  }
+
+  /** What there is to choose from. An engine for sound alone knows of nothing else. */
+  private learn(): void {
+    if (this.soundAlone()) return;
+    this.rungs = this.engine?.rungs ?? [];
+    if (this.soundAlone()) this.engage();
   }
 
   /** Which of the many reasons it was that an engine failed, the next question to the server tells. */

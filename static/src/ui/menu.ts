@@ -1,10 +1,10 @@
-// The quality menu: automatic, or one rung by hand. Absent while there is only one.
+// The quality menu: automatic, or one rung by hand, the source and the sound alone among them. Absent while there is only one.
 
 import type { Snapshot } from '../player/session';
-import type { Rung } from '../player/engine';
 import { attribute, el, text, toggle } from './dom';
 import { icon } from './icons';
-import { bits } from './words';
+import { bits, rungTitle } from './words';
+import { AUTO } from '../player/engine';
 
 export class QualityMenu {
   readonly button = el(
@@ -16,7 +16,7 @@ export class QualityMenu {
   readonly element = el('div', { class: 'menu', role: 'menu', 'aria-label': 'Quality', hidden: true });
   private known = '';
 
-  constructor(private readonly choose: (rung: number) => void) {
+  constructor(private readonly choose: (key: string) => void) {
     this.button.addEventListener('click', () => this.open(this.element.hidden));
     this.element.addEventListener('keydown', (event) => this.key(event));
   }
@@ -40,22 +40,26 @@ export class QualityMenu {
     }
     const current = rungs[playing];
     const tag = this.button.querySelector('.tag');
-    if (tag) text(tag, current ? label(current) : 'Auto');
-    const key = JSON.stringify([rungs, chosen, chosen < 0 ? playing : -1]);
+    if (tag) text(tag, current ? rungTitle(current) : 'Auto');
+    const key = JSON.stringify([rungs, chosen, chosen === AUTO ? playing : -1]);
     if (key === this.known) return;
     this.known = key;
     const focused = this.items().findIndex((item) => item === document.activeElement);
-    const auto = current && chosen < 0 ? `Auto (${label(current)})` : 'Auto';
+    const auto = current && chosen === AUTO ? `Auto (${rungTitle(current)})` : 'Auto';
     this.element.replaceChildren(
-      this.item(auto, '', -1, chosen < 0),
+      this.item(auto, '', AUTO, chosen === AUTO),
       ...[...rungs]
         .sort((a, b) => b.height - a.height || b.bitrate - a.bitrate)
-        .map((rung) => this.item(label(rung), rung.bitrate > 0 ? bits(rung.bitrate) : '', rung.index, chosen === rung.index)),
+        .map((rung) => {
+          const rate = rung.bitrate > 0 ? bits(rung.bitrate) : '';
+          const detail = rung.key === 'source' ? `source, ${rate}` : rate;
+          return this.item(rungTitle(rung), detail, rung.key, chosen === rung.key);
+        }),
     );
     this.items()[focused]?.focus();
   }
 
-  private item(title: string, detail: string, rung: number, checked: boolean): HTMLElement {
+  private item(title: string, detail: string, key: string, checked: boolean): HTMLElement {
     const item = el(
       'button',
       { type: 'button', role: 'menuitemradio', 'aria-checked': String(checked), tabindex: -1 },
@@ -64,7 +68,7 @@ export class QualityMenu {
       el('small', {}, detail),
     );
     item.addEventListener('click', () => {
-      this.choose(rung);
+      this.choose(key);
       this.open(false);
       this.button.focus();
     });
@@ -87,8 +91,4 @@ export class QualityMenu {
     event.preventDefault();
     event.stopPropagation();
   }
-}
-
-function label(rung: Rung): string {
-  return rung.height > 0 ? `${rung.height}p` : rung.name || bits(rung.bitrate);
 }

@@ -10,7 +10,7 @@ import { QualityMenu } from './menu';
 import { Poster } from './poster';
 import { SeekBar } from './seekbar';
 import { Stats } from './stats';
-import { storedVolume, storeVolume } from './volume';
+import { storedQuality, storedVolume, storeQuality, storeVolume } from './stored';
 
 export interface PlayerOptions {
   name: string;
@@ -37,7 +37,7 @@ export class Player {
   private readonly bigPlay = el('button', { type: 'button', class: 'big-play', 'aria-label': 'Play', hidden: true }, icon('play'));
   private readonly spinner = el('div', { class: 'spinner', 'aria-hidden': 'true', hidden: true });
   private readonly seekBar = new SeekBar((to) => this.session.seek(to));
-  private readonly menu = new QualityMenu((rung) => this.session.choose(rung));
+  private readonly menu = new QualityMenu((key) => this.choose(key));
   private readonly stats: Stats;
   private readonly keys: KeyList;
   private readonly poster: Poster;
@@ -56,7 +56,7 @@ export class Player {
     this.element.append(this.video, this.spinner, this.poster.element, this.poster.note, this.bigPlay);
     if (options.controls) this.element.append(this.unmute, this.stats.element, this.keys.element, this.controls());
     this.element.append(this.announcer.element);
-    this.session = new Session(this.video, { name: options.name, autoplay: options.autoplay });
+    this.session = new Session(this.video, { name: options.name, autoplay: options.autoplay, quality: storedQuality() });
     closeStats.addEventListener('click', () => this.stats.show(false));
     closeKeys.addEventListener('click', () => this.act('help'));
     this.listen();
@@ -152,6 +152,11 @@ export class Player {
     }
     if (this.menu.isOpen || this.keys.shown) this.act('escape');
     else if (matchMedia('(hover: hover)').matches || this.video.paused) this.act('toggle');
+  }
+
+  private choose(key: string): void {
+    this.session.choose(key);
+    storeQuality(key);
   }
 
   private setMuted(muted: boolean): void {

@@ -1,4 +1,5 @@
-// What stands in the picture's place while there is none, be it for a time or because the show is sound alone, and the soft note over a picture that stands.
+// What stands in the picture's place while there is none, be it for a time or because the show is sound alone, and the soft
+// note over a picture that stands. Before the first picture: a still of the stream, where the server has one.
 
 import type { Snapshot } from '../player/session';
 import { el, svg, text, toggle } from './dom';
@@ -11,13 +12,28 @@ export class Poster {
   readonly note = el('div', { class: 'note', hidden: true }, el('i', { class: 'dots', 'aria-hidden': 'true' }), el('span'));
   private readonly title = el('p', { class: 'title' });
   private readonly detail = el('p', { class: 'detail' });
+  private readonly still = el('img', { class: 'still', alt: '', hidden: true });
+  private stillLoaded = false;
+  /** There will be a picture any moment. */
+  private soon = false;
   private readonly again: HTMLButtonElement;
 
-  constructor(name: string, replay: () => void) {
+  constructor(
+    private readonly name: string,
+    replay: () => void,
+  ) {
     this.again = el('button', { type: 'button', class: 'button', hidden: true }, icon('replay'), 'Watch again');
     this.again.addEventListener('click', replay);
     const body = el('div', { class: 'body' }, el('p', { class: 'name' }, name), this.title, this.detail, this.again);
-    this.element = el('div', { class: 'poster' }, river(), body);
+    this.element = el('div', { class: 'poster' }, river(), this.still, body);
+    this.still.addEventListener('load', () => (this.stillLoaded = true));
+    this.still.addEventListener('error', () => (this.stillLoaded = false));
+  }
+
+  /** One of now: shows come and go under a name. */
+  private fetchStill(): void {
+    this.stillLoaded = false;
+    this.still.src = `/live/${encodeURIComponent(this.name)}/poster.jpg?at=${Date.now()}`;
   }
 
   render(snapshot: Snapshot): void {
@@ -29,6 +45,10 @@ export class Poster {
     this.element.classList.toggle('bare', !covered);
     text(this.title, covered ? title : '');
     text(this.detail, covered ? detail : '');
+    const soon = !begun && (state === 'starting' || state === 'paused');
+    if (soon && !this.soon) this.fetchStill();
+    this.soon = soon;
+    toggle(this.still, !(soon && this.stillLoaded));
     toggle(this.again, !(state === 'ended' && snapshot.replayable));
     const noted = begun && state === 'reconnecting';
     toggle(this.note, !noted);

@@ -1,7 +1,7 @@
 // Every sentence that a viewer reads about the state of the show. Pure.
 
 import type { Snapshot } from '../player/session';
-import type { Pictures } from '../player/engine';
+import type { Pictures, Rung } from '../player/engine';
 import type { State } from '../player/state';
 
 export interface Words {
@@ -63,6 +63,13 @@ export function clock(seconds: number): string {
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
   const tail = String(s).padStart(2, '0');
   return h > 0 ? `${h}:${String(m).padStart(2, '0')}:${tail}` : `${m}:${tail}`;
+}
+
+/** `720p`, or `720p30` where two rungs have that height. */
+export function rungTitle(rung: Rung): string {
+  if (rung.sound) return 'Sound only';
+  if (/^\d+p\d*$/.test(rung.key)) return rung.key;
+  return rung.height > 0 ? `${rung.height}p` : bits(rung.bitrate);
 }
 
 export function bits(perSecond: number): string {
