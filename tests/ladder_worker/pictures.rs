@@ -1,11 +1,13 @@
 //! Pictures: where segments begin, what every kind of source becomes, and what bad ones cost.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use headwater::media::fmp4::{self, Run, Sample};
 use headwater::media::{Codec, Config, Time};
 use headwater::transcode::wire::{Make, SourceCut, StillOrder, ToWorker};
 
-use super::rig::{Heard, Track, has, made, rung, tell, x264};
+use super::rig::{Heard, Track, has, made, rung, tell, tell_deaf, x264};
 use super::support::publish::decode;
 
 const LARGE: (u32, u32) = (160, 90);
@@ -69,6 +71,7 @@ async fn every_kind_of_source_is_taken() {
         ("odd size", x264("853x479", 2, &["-pix_fmt", "yuv444p"])),
         ("portrait", x264("180x320", 2, &[])),
         ("4:2:2 of 10 bit", x264("320x180", 2, &["-pix_fmt", "yuv422p10le"])),
+        ("8K", x264("7680x4320", 1, &["-frames:v", "6", "-tune", "zerolatency"])),
         ("interlaced", x264("320x180", 2, &["-flags", "+ildct+ilme", "-x264-params", "tff=1"])),
         ("slices", x264("320x180", 2, &["-x264-params", "slices=4"])),
         (
@@ -183,6 +186,62 @@ async fn rungs_begin_later_stop_and_are_thinned_out() {
 }
 
 #[tokio::test]
+async fn a_rung_that_joins_leaves_the_others_alone() {
+    let first = x264("320x180", 2, &["-tune", "zerolatency"]);
+    let second = x264("320x180", 2, &["-tune", "zerolatency"]).later(first.end());
+    let messages = [
+        vec![ToWorker::Rungs(vec![rung(0, LARGE)])],
+        first.messages(),
+        vec![ToWorker::Rungs(vec![rung(1, SMALL), rung(0, LARGE)])],
+        second.messages(),
+    ];
+    let all = [first.times(), second.times()].concat();
+    let heard = tell(messages.concat(), |heard| heard.of(0).len() >= all.len() && heard.times(1).last() == all.last());
+    assert_eq!(heard.times(0), all);
+    assert_eq!(heard.keys(0), [first.cuts(), second.cuts()].concat(), "no key frame for the other's sake");
+    assert!(heard.of(1)[0].key && heard.of(1).len() >= second.frames.len());
+    assert_eq!(heard.times(1), all[all.len() - heard.of(1).len()..], "without a hole");
+}
+
+#[tokio::test]
+async fn pixels_that_are_not_square_stay_so() {
+    let source = x264("320x180", 1, &["-vf", "setsar=4/3", "-tune", "zerolatency"]);
+    let later = x264("320x180", 1, &["-tune", "zerolatency"]).later(source.end());
+    let messages = [vec![ToWorker::Rungs(vec![rung(0, LARGE)])], source.messages(), later.messages()];
+    let heard = tell(messages.concat(), |heard| heard.of(0).len() >= source.frames.len() + later.frames.len());
+    let ratios: Vec<Option<(u16, u16)>> = heard.configs.iter().map(|(_, config)| pixel_ratio(config)).collect();
+    assert_eq!(ratios, [Some((4, 3)), Some((1, 1))]);
+    let config = source.config.clone();
+    let order = StillOrder { id: 1, config, payload: source.frames[0].payload.clone(), width: 160 };
+    let heard = tell(vec![ToWorker::Still(order)], |heard| heard.stills.len() == 1);
+    let (width, height) = size(&heard.stills[0].jpeg);
+    assert_eq!((width, height.abs_diff(68) <= 1), (160, true), "{height}");
+}
+
+/// Of the SPS in the configuration: None where it says nothing.
+fn pixel_ratio(config: &Config) -> Option<(u16, u16)> {
+    let Config::Video(video) = config else { panic!("pictures") };
+    let length = usize::from(u16::from_be_bytes([video.record[6], video.record[7]]));
+    let nal = h264_reader::rbsp::decode_nal(&video.record[8..8 + length]).unwrap();
+    let sps = h264_reader::nal::sps::SeqParameterSet::from_bits(h264_reader::rbsp::BitReader::new(&nal[..])).unwrap();
+    sps.vui_parameters?.aspect_ratio_info?.get()
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_listen_for_a_while_is_waited_for() {
+    let source = x264("320x180", 20, &["-tune", "zerolatency"]);
+    let mut loud = rung(0, LARGE);
+    let Make::Pictures { bitrate, .. } = &mut loud.make else { panic!("pictures") };
+    *bitrate = 2_000_000;
+    let messages = [vec![ToWorker::Rungs(vec![loud])], source.messages()].concat();
+    // Pictures come far faster than they are shown, so the worker has to wait: what it holds is bounded.
+    let heard = tell_deaf(messages, Duration::from_secs(3), |heard| heard.times(0).last() == source.times().last());
+    assert_eq!(heard.keys(0), source.cuts());
+    let lost = source.frames.len() - heard.of(0).len();
+    assert_eq!(u64::try_from(lost).unwrap(), heard.last_beat.rungs[0].dropped, "and what is left out is counted");
+}
+
+#[tokio::test]
 async fn what_cannot_be_decoded_costs_no_more_than_that() {
     let mut source = x264("320x180", 6, &["-tune", "zerolatency"]);
     for (at, frame) in source.frames.iter_mut().enumerate() {
@@ -232,6 +291,22 @@ async fn stills_are_made_of_key_frames_and_of_nothing_else() {
     let order = |id, payload: &Bytes, width| {
         ToWorker::Still(StillOrder { id, config: source.config.clone(), payload: payload.clone(), width })
     };
+    if has("libx265") {
+        let hevc = [
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=320x180:duration=1",
+            "-c:v",
+            "libx265",
+            "-x265-params",
+            "log-level=error",
+        ];
+        let hevc = made(&hevc);
+        let order = StillOrder { id: 9, config: hevc.config, payload: hevc.frames[0].payload.clone(), width: 160 };
+        let heard = tell(vec![ToWorker::Still(order)], |heard| heard.stills.len() == 1);
+        assert_eq!(size(&heard.stills[0].jpeg), (160, 90));
+    }
     let rubbish = Bytes::from_static(b"\0\0\0\x04rubb");
     let key = &source.frames[0].payload;
     let messages = vec![order(1, key, 160), order(2, &rubbish, 160), order(3, &Bytes::new(), 160), order(4, key, 999)];

@@ -51,6 +51,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Says all of this to a new worker, and listens until enough was heard.
 pub fn tell(messages: Vec<ToWorker>, enough: impl Fn(&Heard) -> bool) -> Heard {
+    tell_deaf(messages, Duration::ZERO, enough)
+}
+
+/// The same, but listens only after a time.
+pub fn tell_deaf(messages: Vec<ToWorker>, deaf: Duration, enough: impl Fn(&Heard) -> bool) -> Heard {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let serving = std::thread::spawn(move || worker::serve(theirs));
     let mut speaking = ours.try_clone().unwrap();
@@ -70,6 +75,8 @@ pub fn tell(messages: Vec<ToWorker>, enough: impl Fn(&Heard) -> bool) -> Heard {
             }
         }
     });
+    // Time itself is what such a test is about.
+    std::thread::park_timeout(deaf);
     let heard = listen(&ours, enough);
     ours.shutdown(std::net::Shutdown::Both).unwrap();
     speaker.join().unwrap();

@@ -59,6 +59,54 @@ fn decoded(file: &Path, rate: u32) -> Vec<f32> {
     output.stdout.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
 }
 
+/// Frames without holes in between.
+fn runs(heard: &Heard) -> Vec<Vec<(Time, bytes::Bytes)>> {
+    let (mut runs, mut expected): (Vec<Vec<_>>, _) = (Vec::new(), None);
+    for frame in &heard.frames {
+        let length = codec::packet_samples(heard.config(7), &frame.payload);
+        if expected.is_none_or(|expected: Time| (frame.pts - expected).abs() > Time::from_millis(30)) {
+            runs.push(Vec::new());
+        }
+        runs.last_mut().unwrap().push((frame.pts, frame.payload.clone()));
+        expected = Some(frame.pts + Time::from_ticks(length.into(), 48_000));
+    }
+    runs
+}
+
+#[test]
+fn sound_that_stops_goes_on_where_the_source_does() {
+    for (name, encoder, to_opus) in [("AAC", ["-c:a", "aac"], false), ("Opus", ["-c:a", "libopus"], true)] {
+        let first = burst(48_000, "stereo", &encoder);
+        // Ten seconds without sound, and then sound of another kind.
+        let second = burst(if to_opus { 48_000 } else { 44_100 }, "mono", &encoder).later(Time::from_millis(13_000));
+        let order = Order { rung: 7, make: Make::Sound { opus: to_opus, bitrate: 128_000 }, after: i64::MIN };
+        let messages = [vec![ToWorker::Rungs(vec![order])], first.messages(), second.messages()].concat();
+        let enough = second.frames.last().unwrap().pts - Time::from_millis(300);
+        let heard = tell(messages, |heard| heard.frames.last().is_some_and(|frame| frame.pts >= enough));
+        let runs = runs(&heard);
+        assert_eq!(runs.len(), 2, "{name}: {:?}", runs.iter().map(|run| (run[0].0, run.len())).collect::<Vec<_>>());
+        for (source, run) in [&first, &second].into_iter().zip(&runs) {
+            let frames: Vec<_> = source.frames.iter().map(|frame| (frame.pts, frame.payload.clone())).collect();
+            let late = onset(heard.config(7), run) - onset(&source.config, &frames);
+            assert!(late.abs() < 0.006, "{name}: heard {:.1} ms late", late * 1000.0);
+        }
+    }
+}
+
+#[test]
+fn sound_with_a_hole_keeps_its_times() {
+    let mut source = burst(48_000, "stereo", &["-c:a", "aac"]);
+    let (from, to) = (Time::from_millis(1_200), Time::from_millis(1_700));
+    source.frames.retain(|frame| !(from..to).contains(&frame.pts));
+    let heard = sound(&source, false);
+    let frames: Vec<_> = source.frames.iter().map(|frame| (frame.pts, frame.payload.clone())).collect();
+    let before = frames.iter().filter(|(pts, _)| *pts < from).count();
+    // The burst lies behind the hole.
+    let runs = runs(&heard);
+    let late = onset(heard.config(7), runs.last().unwrap()) - onset(&source.config, &frames[before..]);
+    assert!(late.abs() < 0.006, "heard {:.1} ms late", late * 1000.0);
+}
+
 #[test]
 fn sound_is_heard_when_it_was_in_the_source_and_has_no_holes() {
     let aac: &[&str] = &["-c:a", "aac"];

@@ -50,15 +50,21 @@ const QUEUE: u64 = 8;
 const SILENCE: Duration = Duration::from_secs(2);
 
 impl Encoder {
-    /// Starts an encoder by GStreamer's name of it. Errors are in words for the operator.
-    pub(super) fn start(name: &str, rung: RungId, job: &Job, speaker: Arc<Speaker>) -> Result<Encoder, String> {
+    /// Starts an encoder by GStreamer's name of it. `pixels`: width to height of one. Errors are in words for the operator.
+    pub(super) fn start(
+        name: &str,
+        rung: RungId,
+        job: &Job,
+        pixels: gst::Fraction,
+        speaker: Arc<Speaker>,
+    ) -> Result<Encoder, String> {
         let text = encoders::pipeline(name, job).ok_or_else(|| format!("{name} is no encoder that is known"))?;
         let text = format!(
             "appsrc name=source format=time block=false max-buffers={QUEUE} max-bytes=0 max-time=0 ! {text} \
              ! appsink name=sink sync=false enable-last-sample=false"
         );
         let (pipeline, source, sink) = parse(&text)?;
-        source.set_caps(Some(&raw_caps(job)));
+        source.set_caps(Some(&raw_caps(job, pixels)));
         let inner = Arc::new(Inner {
             rung,
             times: Mutex::default(),
@@ -243,13 +249,13 @@ const IDR: u8 = 5;
 /// Parameter sets, delimiters and filler (ITU-T H.264 table 7-1).
 const IN_INIT: [u8; 4] = [7, 8, 9, 12];
 
-fn raw_caps(job: &Job) -> gst::Caps {
+fn raw_caps(job: &Job, pixels: gst::Fraction) -> gst::Caps {
     gst::Caps::builder("video/x-raw")
         .field("format", "I420")
         .field("width", job.width as i32)
         .field("height", job.height as i32)
         .field("framerate", gst::Fraction::approximate_f64(job.nominal.max(1.0)).unwrap_or(gst::Fraction::new(30, 1)))
-        .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+        .field("pixel-aspect-ratio", pixels)
         .build()
 }
 

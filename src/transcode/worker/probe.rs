@@ -29,10 +29,8 @@ pub struct Probed {
 }
 
 /// Elements that are only looked for, by kind.
-const OTHERS: [(&str, &str); 10] = [
-    ("aac encoder", "fdkaacenc"),
+const OTHERS: [(&str, &str); 8] = [
     ("aac encoder", "avenc_aac"),
-    ("aac encoder", "voaacenc"),
     ("opus encoder", "opusenc"),
     ("decoder", "avdec_h264"),
     ("decoder", "avdec_h265"),

@@ -34,8 +34,8 @@ const QUEUE: u64 = 64;
 /// Samples a second and channels that come out.
 const RATE: u32 = 48_000;
 const CHANNELS: u32 = 2;
-/// Encoders of AAC, the best first, and the samples of silence with which each begins.
-const AAC: [(&str, u32); 3] = [("fdkaacenc", 2_048), ("avenc_aac", 1_024), ("voaacenc", 1_600)];
+/// The encoder of AAC, which comes with the decoders, and the samples of silence with which it begins.
+const AAC: (&str, u32) = ("avenc_aac", 1_024);
 /// libopus looks so far ahead at 48 kHz; GStreamer's opusenc has taken it off its times already.
 const OPUS_PRESKIP: u16 = 312;
 
@@ -164,8 +164,10 @@ fn encoder(opus: bool, bitrate: u64) -> Result<(String, u32), String> {
     if opus {
         return Ok((format!("opusenc bitrate={bitrate} frame-size=20"), 0));
     }
-    let found = AAC.into_iter().find(|(name, _)| gst::ElementFactory::find(name).is_some());
-    let (name, priming) = found.ok_or("no AAC encoder is installed")?;
+    let (name, priming) = AAC;
+    if gst::ElementFactory::find(name).is_none() {
+        return Err(format!("no AAC encoder is installed ({name})"));
+    }
     Ok((format!("{name} bitrate={bitrate} ! audio/mpeg,mpegversion=4,stream-format=raw"), priming))
 }
 

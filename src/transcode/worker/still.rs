@@ -21,11 +21,12 @@ pub(super) fn make(order: &StillOrder) -> Still {
 }
 
 fn picture(video: &VideoConfig, order: &StillOrder) -> Result<Bytes, String> {
-    let (width, height) = size((video.width, video.height), order.width);
+    // The height follows from the shape, which only the decoder knows: pixels need not be square.
+    let width = video.width.clamp(1, order.width.max(1));
     let elements = element(video)?;
     let text = format!(
         "appsrc name=source format=time ! {elements} ! deinterlace fields=top ! videoconvert ! videoscale add-borders=false \
-         ! video/x-raw,format=I420,width={width},height={height},pixel-aspect-ratio=1/1 ! jpegenc quality={QUALITY} \
+         ! video/x-raw,format=I420,width={width},pixel-aspect-ratio=1/1 ! jpegenc quality={QUALITY} \
          ! appsink name=sink sync=false"
     );
     let (pipeline, source, sink) = parse(&text)?;
@@ -48,29 +49,7 @@ fn picture(video: &VideoConfig, order: &StillOrder) -> Result<Bytes, String> {
     made
 }
 
-/// At most so wide, in the same shape, even.
-fn size((width, height): (u32, u32), most: u32) -> (u32, u32) {
-    let (width, height) = (width.max(1), height.max(1));
-    let even = |length: u64| (length.max(2) & !1) as u32;
-    let to = u64::from(width.min(most.max(2)));
-    (even(to), even(to * u64::from(height) / u64::from(width)))
-}
-
 /// Of JPEG, in percent.
 const QUALITY: u32 = 80;
 /// For one picture of any size.
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(2);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stills_keep_the_shape_and_never_grow() {
-        assert_eq!(size((1920, 1080), 640), (640, 360));
-        assert_eq!(size((853, 479), 640), (640, 358));
-        assert_eq!(size((320, 240), 640), (320, 240));
-        assert_eq!(size((1080, 1920), 640), (640, 1136));
-        assert_eq!(size((1, 16_384), 640), (2, 16_384));
-    }
-}

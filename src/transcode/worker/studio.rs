@@ -63,10 +63,11 @@ struct Rung {
     choice: usize,
     /// A segment begins with its next picture.
     owes_key: bool,
+    /// Without what the present encoder has to add.
     beat: RungBeat,
     started: Instant,
-    /// Wall time spent on scaling, in microseconds.
-    scaling_us: u64,
+    /// Width to height of a pixel, as its encoder knows it.
+    pixels: gst::Fraction,
 }
 
 /// Thins pictures out to at most so many a second.
@@ -192,7 +193,7 @@ impl Rung {
             encoder: None,
             choice: 0,
             owes_key: false,
-            scaling_us: 0,
+            pixels: gst::Fraction::new(1, 1),
             started: Instant::now(),
             job,
             order,
@@ -201,7 +202,7 @@ impl Rung {
 
     /// Scales and encodes a picture, or drops it. Errors once, when no encoder works.
     fn take(&mut self, picture: &Picture, names: &[String], speaker: &Arc<Speaker>) -> Result<(), String> {
-        self.mend(names, speaker)?;
+        self.mend(picture.info.par(), names, speaker)?;
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
         // At first there is a backlog to work off, of which no picture should be lost.
         while encoder.queue() >= FULL && self.started.elapsed() < CATCH_UP {
@@ -213,7 +214,7 @@ impl Rung {
         }
         let begun = Instant::now();
         let scaled = self.scaler.scale(picture)?;
-        self.scaling_us += u64::try_from(begun.elapsed().as_micros()).unwrap_or(0);
+        self.beat.busy_us += u64::try_from(begun.elapsed().as_micros()).unwrap_or(0);
         if encoder.push(&scaled, self.owes_key) {
             self.owes_key = false;
         } else {
@@ -222,16 +223,21 @@ impl Rung {
         Ok(())
     }
 
-    /// Sees to it that there is an encoder that works, if any does.
-    fn mend(&mut self, names: &[String], speaker: &Arc<Speaker>) -> Result<(), String> {
+    /// Sees to it that there is an encoder that works, if any does. `pixels`: width to height of one.
+    fn mend(&mut self, pixels: gst::Fraction, names: &[String], speaker: &Arc<Speaker>) -> Result<(), String> {
         if let Some(why) = self.encoder.as_ref().and_then(Encoder::trouble) {
             self.retire(&why, speaker, names);
         }
+        // Pixels of another shape are another configuration, which begins with a segment.
+        if self.owes_key && self.pixels != pixels {
+            self.dismiss();
+        }
         while self.encoder.is_none() && self.choice < names.len() {
             let name = &names[self.choice];
-            match Encoder::start(name, self.order.rung, &self.job, speaker.clone()) {
+            match Encoder::start(name, self.order.rung, &self.job, pixels, speaker.clone()) {
                 Ok(encoder) => {
                     self.beat.encoder.clone_from(name);
+                    self.pixels = pixels;
                     self.encoder = Some(encoder);
                 }
                 Err(why) => self.retire(&why, speaker, names),
@@ -248,9 +254,7 @@ impl Rung {
 
     /// Its encoder does not work: the next one takes over.
     fn retire(&mut self, why: &str, speaker: &Arc<Speaker>, names: &[String]) {
-        if let Some(old) = self.encoder.take() {
-            self.beat.misses += old.misses();
-        }
+        self.dismiss();
         let name = names.get(self.choice).map_or("", String::as_str);
         let what = format!("encoder {name} failed: {why}");
         speaker.say(FromWorker::Trouble(Trouble { rung: Some(self.order.rung), over: false, what }));
@@ -258,15 +262,24 @@ impl Rung {
         self.choice += 1;
     }
 
-    fn count(&self) -> RungBeat {
-        let encoder = self.encoder.as_ref();
-        RungBeat {
-            frames: encoder.map_or(0, Encoder::frames),
-            queue: encoder.map_or(0, Encoder::queue),
-            busy_us: self.scaling_us + encoder.map_or(0, Encoder::busy_us),
-            misses: self.beat.misses + encoder.map_or(0, Encoder::misses),
-            ..self.beat.clone()
+    /// Ends its encoder; what that has done counts on.
+    fn dismiss(&mut self) {
+        if let Some(old) = self.encoder.take() {
+            self.beat.frames += old.frames();
+            self.beat.busy_us += old.busy_us();
+            self.beat.misses += old.misses();
         }
+    }
+
+    fn count(&self) -> RungBeat {
+        let mut beat = self.beat.clone();
+        if let Some(encoder) = &self.encoder {
+            beat.frames += encoder.frames();
+            beat.busy_us += encoder.busy_us();
+            beat.misses += encoder.misses();
+            beat.queue = encoder.queue();
+        }
+        beat
     }
 }
 
