@@ -142,6 +142,142 @@ async fn a_picture_of_each_live_stream_is_made() {
     assert!(answer.body.starts_with(&[0xff, 0xd8]) && answer.body.len() > 1_000, "{} bytes", answer.body.len());
 }
 
+/// What broadcasters send that no test of the worker alone can show: ffmpeg's arguments of sixteen seconds of it.
+const SOURCES: [(&str, &[&str]); 7] = [
+    ("without-sound", &["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30:duration=16", "-g", "60"]),
+    (
+        "late-sound",
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=320x180:rate=30:duration=16",
+            "-itsoffset",
+            "10",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=sample_rate=48000:duration=6",
+            "-g",
+            "60",
+        ],
+    ),
+    (
+        "ten-second-groups",
+        &["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30:duration=16", "-g", "300", "-sc_threshold", "0"],
+    ),
+    ("one-a-second", &["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=1:duration=16", "-g", "2"]),
+    ("odd", &["-f", "lavfi", "-i", "testsrc2=size=853x479:rate=25:duration=16", "-g", "50", "-pix_fmt", "yuv444p"]),
+    (
+        "uneven",
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=320x180:rate=30:duration=16",
+            "-vf",
+            "select=mod(n\\,3)*mod(n\\,7)",
+            "-fps_mode",
+            "vfr",
+            "-g",
+            "40",
+        ],
+    ),
+    (
+        "interlaced",
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=320x180:rate=50:duration=16",
+            "-vf",
+            "interlace",
+            "-flags",
+            "+ildct+ilme",
+            "-x264-params",
+            "tff=1",
+            "-g",
+            "50",
+        ],
+    ),
+];
+
+/// Rules that no server can keep for such a source: where a segment ends cannot be hinted at if key frames come when they
+/// like, there is no frame rate to tell, and sound that is waited for comes several parts at once.
+const FORGIVEN: [(&str, &str); 5] = [
+    ("late-sound", "blocking-prompt"),
+    ("one-a-second", "hint-comes-true"),
+    ("one-a-second", "playlist-cached-briefly"),
+    ("uneven", "hint-comes-true"),
+    ("uneven", "frame-rate"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sources_of_every_kind_have_rungs_that_keep_every_rule() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--transcode-rungs", r#"["90p:150k"]"#, "--transcode-mode", "always", "--hls-segment-max", "4s"];
+    let server = Headwater::start(&[&flags[..], &["--transcode-preset", "superfast"]].concat()).await;
+    let mut watched = Vec::new();
+    for (name, arguments) in SOURCES {
+        let file = folder.path().join(name);
+        support::publish::encode(arguments, &file).await;
+        let show = Show { copy: Some(file), ..Show::default() };
+        let publisher = show.publish(&server, name);
+        let (watch, outcome) = Watch::start(&server.http, &format!("/live/{name}/index.m3u8"));
+        watched.push((name, publisher, watch, outcome));
+    }
+    // Files are played again and again, so that each is seen to start anew while it is watched.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    for (name, publisher, _, _) in &watched {
+        let ladder = ladder_of(&server, name).await;
+        let rung = ladder["rungs"].as_array().unwrap().iter().find(|rung| rung["name"] == "90p").unwrap();
+        let found = (&rung["state"], &rung["misses"], &ladder["restarts"]);
+        assert_eq!(found, (&"live".into(), &0.into(), &0.into()), "{name}: {ladder}");
+        publisher.process.signal("INT").await;
+    }
+    for (name, _publisher, _watch, outcome) in watched {
+        let outcome = tokio::time::timeout(Duration::from_secs(60), outcome).await.expect("the stream ends").unwrap();
+        decodes(&outcome).await;
+        let broken: Vec<String> = outcome.checker.ledger().violations().iter().map(ToString::to_string).collect();
+        let not_for_them = |text: &&String| !FORGIVEN.iter().any(|(of, rule)| *of == name && text.starts_with(rule));
+        let broken: Vec<&String> = broken.iter().filter(not_for_them).collect();
+        assert!(broken.is_empty(), "{name}: {broken:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ladder_that_is_too_heavy_is_given_up_and_the_source_goes_on() {
+    let flags = ["--transcode-rungs", r#"["480p:2M"]"#, "--transcode-mode", "always", "--transcode-preset", "slow"];
+    let server = Headwater::start(&flags).await;
+    let show = Show { size: Some((1280, 720)), ..Show::default() };
+    let _publisher = show.publish(&server, "heavy");
+    server.index("heavy").await;
+    let (start, first) = (Instant::now(), newest_segment(&server).await);
+    let mut ladder = ladder_of(&server, "heavy").await;
+    while ladder["given_up"] == 0 {
+        assert!(start.elapsed() < support::server::PATIENCE, "{ladder}");
+        // Whatever the machine can do, a worker that may run for a tenth of the time is too slow.
+        for worker in ladder["workers"].as_array().unwrap() {
+            signal(worker.as_u64().unwrap(), "STOP");
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            signal(worker.as_u64().unwrap(), "CONT");
+        }
+        tokio::time::sleep(Duration::from_millis(70)).await;
+        ladder = ladder_of(&server, "heavy").await;
+    }
+    assert!(server.process.output().contains("too slow"), "the log says so:\n{}", server.process.output());
+    // Segments of the source last two seconds.
+    let (passed, due) = (newest_segment(&server).await - first, start.elapsed().as_secs() / 2);
+    assert!(passed + 1 >= due, "{passed} of {due} segments of the source");
+}
+
+/// Number of the source's newest whole segment.
+async fn newest_segment(server: &Headwater) -> u64 {
+    let playlist = server.get("/live/heavy/source.m3u8?ll=0").await.text();
+    let first = playlist.lines().find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:")).unwrap();
+    first.parse::<u64>().unwrap() + playlist.matches("#EXTINF").count() as u64
+}
+
 async fn ladder(server: &Headwater) -> Value {
     ladder_of(server, "rules").await
 }

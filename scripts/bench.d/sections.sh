@@ -251,12 +251,34 @@ bench_ladder() {
     record ladder "$size, SSIM" headwater "$(ssim "$work/rungs/headwater/$size.h264" "$size")" ''
     record ladder "$size, SSIM" ffmpeg "$(ssim "$work/rungs/ffmpeg/$size.h264" "$size")" ''
   done
+  idle_ladder 'a stream without a ladder, of a core' --transcode-mode off --transcode-thumbnails 0s
+  idle_ladder 'a stream that nobody watches, of a core' --transcode-idle 1s
   for round in $(seq "$rounds"); do
     make_rungs 1280x720 headwater "${rungs_720[@]}"
     for size in 0 1; do
       record ladder "${rungs_720[$size]%@*} behind 720p30, p95" headwater "$(field_at "$size" added_ms p95)" ms
     done
   done
+}
+
+# idle_ladder METRIC FLAG...: a stream of 720p30 that nobody watches; the server and its children, of a core.
+idle_ladder() {
+  local metric=$1 before after
+  shift
+  start headwater "$headwater" --http-listen "127.0.0.1:$hw_http" --rtmp-listen "127.0.0.1:$hw_rtmp" \
+    --admin-listen "127.0.0.1:$hw_admin" --data-dir "$work/data" --log-level warn "$@"
+  hw=$started_pid
+  wait_port "$hw_http" headwater
+  wait_port "$hw_rtmp" headwater
+  publish 32 1
+  wait_on_air load-0
+  # Whoever asked whether it is on the air has watched it: its rungs stop a second later.
+  sleep 4
+  before=$(cpu "$hw")
+  sleep 20
+  after=$(cpu "$hw")
+  record ladder "$metric" headwater "$(calculate "($after - $before) / 20 * 100")" %
+  stop_all
 }
 
 # make_source SIZE BITRATE: 20 s that no encoder finds easy, with a key frame each two seconds.

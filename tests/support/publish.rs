@@ -62,6 +62,8 @@ impl Show {
         match &self.copy {
             Some(file) => {
                 command.args(["-re", "-stream_loop", "-1", "-i"]).arg(file).args(["-c", "copy"]);
+                // A track that begins late is not waited for.
+                command.args(["-max_interleave_delta", "100000"]);
             }
             None => self.encode(&mut command, true),
         }
@@ -124,6 +126,14 @@ fn ffmpeg() -> Command {
     let mut command = Command::new("ffmpeg");
     command.args(["-nostdin", "-hide_banner", "-loglevel", "warning"]);
     command
+}
+
+/// Writes a file of what these arguments of ffmpeg describe, as H.264 without B-frames and AAC in FLV.
+pub async fn encode(arguments: &[&str], file: &Path) {
+    let mut command = ffmpeg();
+    command.args(arguments).args(["-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-c:a", "aac", "-f", "flv"]);
+    let status = command.arg(file).status().await.expect("ffmpeg runs");
+    assert!(status.success(), "ffmpeg {arguments:?}");
 }
 
 /// What ffprobe sees of a URL: one line for each stream, `codec_type,codec_name,...`.
