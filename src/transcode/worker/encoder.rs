@@ -48,6 +48,8 @@ struct Inner {
 const QUEUE: u64 = 8;
 /// An encoder that takes pictures and gives none for so long does not work.
 const SILENCE: Duration = Duration::from_secs(2);
+/// For all pictures that may wait in it.
+const DRAIN: gst::ClockTime = gst::ClockTime::from_seconds(1);
 
 impl Encoder {
     /// Starts an encoder by GStreamer's name of it. `pixels`: width to height of one. Errors are in words for the operator.
@@ -121,6 +123,15 @@ impl Encoder {
         }
         let _ = self.source.push_buffer(buffer);
         true
+    }
+
+    /// Gives out what is in it; nothing may be pushed after. Waits for that, as what comes after must not overtake it.
+    pub(super) fn drain(&self) {
+        let _ = self.source.end_of_stream();
+        if let Some(bus) = self.pipeline.bus() {
+            let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+            let _ = bus.timed_pop_filtered(DRAIN, &ends);
+        }
     }
 
     /// Why it does not work, if it does not.

@@ -230,6 +230,7 @@ impl Rung {
         }
         // Pixels of another shape are another configuration, which begins with a segment.
         if self.owes_key && self.pixels != pixels {
+            self.encoder.iter().for_each(Encoder::drain);
             self.dismiss();
         }
         while self.encoder.is_none() && self.choice < names.len() {
