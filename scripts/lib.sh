@@ -124,3 +124,7 @@ step() {
     say "== $name: FAILED, $((SECONDS - began)) s"
   fi
 }
+
+# What is ours of cargo's packages, for its flags.
+# shellcheck disable=SC2034 # read by who sources this
+own_packages=(--package headwater --package headwater-scale)

@@ -256,7 +256,7 @@ bench_ladder() {
   for round in $(seq "$rounds"); do
     make_rungs 1280x720 headwater "${rungs_720[@]}"
     for size in 0 1; do
-      record ladder "${rungs_720[$size]%@*} behind 720p30, p95" headwater "$(field_at "$size" added_ms p95)" ms
+      record ladder "${rungs_720[$size]%@*} behind 720p30, p95" headwater "$(field "$work/ladder.json" rungs "$size" added_ms p95)" ms
     done
   done
 }
@@ -265,11 +265,7 @@ bench_ladder() {
 idle_ladder() {
   local metric=$1 before after
   shift
-  start headwater "$headwater" --http-listen "127.0.0.1:$hw_http" --rtmp-listen "127.0.0.1:$hw_rtmp" \
-    --admin-listen "127.0.0.1:$hw_admin" --data-dir "$work/data" --log-level warn "$@"
-  hw=$started_pid
-  wait_port "$hw_http" headwater
-  wait_port "$hw_rtmp" headwater
+  start_with_ladder "$@"
   publish 32 1
   wait_on_air load-0
   # Whoever asked whether it is on the air has watched it: its rungs stop a second later.
@@ -326,11 +322,4 @@ ssim() {
   ffmpeg -nostdin -r 30 -i "$1" -i "$bench/source-1920x1080.flv" -lavfi \
     "[1:v]fps=30,setpts=N,scale=${2/x/:}:flags=lanczos[source];[0:v]setpts=N[rung];[rung][source]ssim=shortest=1" \
     -f null - 2>&1 | sed -n 's/.*All:\([0-9.]*\).*/\1/p'
-}
-
-# field_at RUNG KEY...: of a rung in ladder.json.
-field_at() {
-  python3 -c 'import functools, json, sys
-rung = json.load(open(sys.argv[1]))["rungs"][int(sys.argv[2])]
-print(functools.reduce(lambda o, k: o[k], sys.argv[3:], rung))' "$work/ladder.json" "$@"
 }

@@ -48,8 +48,11 @@ wait_port() {
 }
 
 # start_headwater FLAG...: process id in $hw. Without a ladder: the peer makes none either, and it has a section of its own.
-start_headwater() {
-  start headwater "$headwater" --transcode-mode off --transcode-thumbnails 0s --http-listen "127.0.0.1:$hw_http" --rtmp-listen "127.0.0.1:$hw_rtmp" \
+start_headwater() { start_with_ladder --transcode-mode off --transcode-thumbnails 0s "$@"; }
+
+# start_with_ladder FLAG...: as it comes.
+start_with_ladder() {
+  start headwater "$headwater" --http-listen "127.0.0.1:$hw_http" --rtmp-listen "127.0.0.1:$hw_rtmp" \
     --admin-listen "127.0.0.1:$hw_admin" --data-dir "$work/data" --log-level warn "$@"
   hw=$started_pid
   wait_port "$hw_http" headwater
@@ -117,9 +120,9 @@ record() {
   printf '   %-44s %-18s %12s %s\n' "$2" "$3" "$4" "$5"
 }
 
-# field FILE KEY...: a value of a JSON object.
+# field FILE KEY...: a value of a JSON object; of a list, by its place.
 field() {
-  python3 -c 'import functools, json, sys; print(functools.reduce(lambda o, k: o[k], sys.argv[2:], json.load(open(sys.argv[1]))))' "$@"
+  python3 -c 'import functools, json, sys; print(functools.reduce(lambda o, k: o[int(k) if isinstance(o, list) else k], sys.argv[2:], json.load(open(sys.argv[1]))))' "$@"
 }
 
 # A picture that moves, 2 Mbit/s with a key frame each two seconds, and a tone.

@@ -31,6 +31,20 @@ const height = (snapshot) => snapshot.rungs[snapshot.playing]?.height ?? 0;
 /** The name of the rung that plays. */
 const plays = (snapshot) => snapshot.rungs[snapshot.playing]?.key;
 
+/** A viewer of a stream whose rungs are all known. */
+async function watching(name) {
+  const viewer = await open(browser, `${server.http}/watch/${name}`);
+  await viewer.until('playing');
+  await viewer.when((snapshot) => snapshot.rungs.length === 4, 'all rungs are known');
+  return viewer;
+}
+
+/** Closes a page on which something was chosen, which the next page would keep to. */
+async function leave(viewer) {
+  await viewer.page.evaluate(() => localStorage.clear());
+  await viewer.close();
+}
+
 async function choose(viewer, title) {
   await viewer.page.click('.quality');
   await viewer.page.locator('.menu [role=menuitemradio]', { has: viewer.page.locator(`span:text-is("${title}")`) }).click();
@@ -70,9 +84,7 @@ test('the menu names every rung, and what is chosen by hand plays at once and wi
 
 test('a rung chosen by hand stays chosen: a new page, and a new show', async () => {
   const show = publish(server, 'keeps', { size: '426x240' });
-  const viewer = await open(browser, `${server.http}/watch/keeps`);
-  await viewer.until('playing');
-  await viewer.when((snapshot) => snapshot.rungs.length === 4, 'all rungs are known');
+  const viewer = await watching('keeps');
   await choose(viewer, '120p');
   await heightOfPicture(viewer, 120);
   await viewer.page.reload();
@@ -86,14 +98,11 @@ test('a rung chosen by hand stays chosen: a new page, and a new show', async () 
   await heightOfPicture(viewer, 120);
   assert.equal((await viewer.snapshot()).chosen, '120p');
   await next.kill();
-  await viewer.page.evaluate(() => localStorage.clear());
-  await viewer.close();
+  await leave(viewer);
 });
 
 test('who only listens fetches no pictures, and comes back to them', async () => {
-  const viewer = await open(browser, `${server.http}/watch/road`);
-  await viewer.until('playing');
-  await viewer.when((snapshot) => snapshot.rungs.length === 4, 'all rungs are known');
+  const viewer = await watching('road');
   await choose(viewer, 'Sound only');
   await viewer.when((snapshot) => snapshot.pictures === 'none' && snapshot.state === 'playing', 'the sound alone plays');
   await viewer.shows('.poster .title', /Sound only/);
@@ -105,21 +114,17 @@ test('who only listens fetches no pictures, and comes back to them', async () =>
   assert.deepEqual(fetched.filter((path) => !/\/(aac|audio)[./]/.test(path)), [], 'nothing else is asked for');
   await choose(viewer, '160p');
   await heightOfPicture(viewer, 160);
-  await viewer.page.evaluate(() => localStorage.clear());
-  await viewer.close();
+  await leave(viewer);
 });
 
 test('a rung that is there no more gives way to another', async () => {
-  const viewer = await open(browser, `${server.http}/watch/road`);
-  await viewer.until('playing');
-  await viewer.when((snapshot) => snapshot.rungs.length === 4, 'all rungs are known');
+  const viewer = await watching('road');
   await choose(viewer, '120p');
   await heightOfPicture(viewer, 120);
   await viewer.page.route(/\/120p\./, (route) => route.fulfill({ status: 404, body: 'given up' }));
   await viewer.when((snapshot) => plays(snapshot) !== '120p' && snapshot.state === 'playing', 'another rung plays');
   await viewer.moves();
-  await viewer.page.evaluate(() => localStorage.clear());
-  await viewer.close();
+  await leave(viewer);
 });
 
 test('before the first picture stands a still of the stream', async () => {

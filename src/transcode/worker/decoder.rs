@@ -81,8 +81,7 @@ impl Decoder {
 
     /// No error has come out of it.
     pub(super) fn is_sound(&self) -> bool {
-        let error = self.pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
-        error.is_none()
+        error(&self.pipeline).is_none()
     }
 
     /// Takes one access unit; waits while too many wait already.
@@ -103,11 +102,7 @@ impl Decoder {
 
     /// Gives out what is in it, and ends.
     pub(super) fn drain(self) {
-        let _ = self.source.end_of_stream();
-        if let Some(bus) = self.pipeline.bus() {
-            let ends = [gst::MessageType::Eos, gst::MessageType::Error];
-            let _ = bus.timed_pop_filtered(gst::ClockTime::from_seconds(1), &ends);
-        }
+        drain(&self.pipeline, &self.source);
     }
 }
 
@@ -147,6 +142,27 @@ pub(super) fn parse(text: &str) -> Result<(gst::Pipeline, gst_app::AppSrc, gst_a
         _ => Err("a pipeline without ends".to_owned()),
     }
 }
+
+/// The next error that a pipeline tells of, if it has any.
+pub(super) fn error(pipeline: &gst::Pipeline) -> Option<String> {
+    let message = pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
+    match message.view() {
+        gst::MessageView::Error(error) => Some(error.error().to_string()),
+        _ => None,
+    }
+}
+
+/// Ends what goes into a pipeline, and waits until it has given out what is in it.
+pub(super) fn drain(pipeline: &gst::Pipeline, source: &gst_app::AppSrc) {
+    let _ = source.end_of_stream();
+    if let Some(bus) = pipeline.bus() {
+        let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+        let _ = bus.timed_pop_filtered(DRAIN, &ends);
+    }
+}
+
+/// For all that may be in a pipeline.
+const DRAIN: gst::ClockTime = gst::ClockTime::from_seconds(1);
 
 /// The elements that decode it.
 pub(super) fn element(video: &VideoConfig) -> Result<String, String> {

@@ -12,7 +12,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
-use super::decoder::parse;
+use super::decoder::{drain, error, parse};
 use super::encoders::{self, Job};
 use super::nanoseconds;
 use super::speaker::Speaker;
@@ -48,8 +48,6 @@ struct Inner {
 const QUEUE: u64 = 8;
 /// An encoder that takes pictures and gives none for so long does not work.
 const SILENCE: Duration = Duration::from_secs(2);
-/// For all pictures that may wait in it.
-const DRAIN: gst::ClockTime = gst::ClockTime::from_seconds(1);
 
 impl Encoder {
     /// Starts an encoder by GStreamer's name of it. `pixels`: width to height of one. Errors are in words for the operator.
@@ -127,18 +125,13 @@ impl Encoder {
 
     /// Gives out what is in it; nothing may be pushed after. Waits for that, as what comes after must not overtake it.
     pub(super) fn drain(&self) {
-        let _ = self.source.end_of_stream();
-        if let Some(bus) = self.pipeline.bus() {
-            let ends = [gst::MessageType::Eos, gst::MessageType::Error];
-            let _ = bus.timed_pop_filtered(DRAIN, &ends);
-        }
+        drain(&self.pipeline, &self.source);
     }
 
     /// Why it does not work, if it does not.
     pub(super) fn trouble(&self) -> Option<String> {
-        let error = self.pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
-        if let Some(gst::MessageView::Error(error)) = error.as_ref().map(|message| message.view()) {
-            return Some(error.error().to_string());
+        if let Some(error) = error(&self.pipeline) {
+            return Some(error);
         }
         let waits = !lock(&self.inner.times).is_empty();
         let silent = self.fed.is_some_and(|fed| fed.elapsed() > SILENCE) && lock(&self.inner.begun).elapsed() > SILENCE;

@@ -8,7 +8,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use super::decoder::parse;
+use super::decoder::{error, parse};
 use super::nanoseconds;
 use super::speaker::Speaker;
 use crate::media::{AudioConfig, Codec, Config, Time, codec};
@@ -143,11 +143,7 @@ impl Chain {
 impl Chain {
     /// Why it does not work, if it does not.
     fn trouble(&self) -> Option<String> {
-        let error = self.pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]))?;
-        match error.view() {
-            gst::MessageView::Error(error) => Some(format!("the sound cannot be made anew: {}", error.error())),
-            _ => None,
-        }
+        error(&self.pipeline).map(|error| format!("the sound cannot be made anew: {error}"))
     }
 }
 

@@ -1,6 +1,8 @@
 // Asks the server whether a stream is on the air: the multivariant playlist, and for the difference between live and over
 // one media playlist. Called by the session while it waits; never while a player runs.
 
+import { variantsOf } from './variants';
+
 export type Answer =
   | { kind: 'live' }
   /** Over, but still to be watched. */
@@ -41,10 +43,7 @@ async function ask(url: string, fetcher: Fetch): Promise<string | Answer> {
 
 /** The address of the first variant of a multivariant playlist; null if the text is a media playlist. */
 export function firstVariant(text: string): string | null {
-  const lines = text.split(/\r?\n/);
-  const tag = lines.findIndex((line) => line.startsWith('#EXT-X-STREAM-INF:'));
-  if (tag < 0) return null;
-  return lines.slice(tag + 1).find((line) => line !== '' && !line.startsWith('#')) ?? null;
+  return variantsOf(text)[0]?.uri ?? null;
 }
 
 export function isOver(text: string): boolean {

@@ -1,5 +1,5 @@
-// What the player reads in the multivariant playlist by itself: names of variants, and the one without pictures, which hls.js
-// leaves out where there are pictures. Pure.
+// What the player reads in the multivariant playlist by itself: its variants, their names, and the one without pictures,
+// which hls.js leaves out where there are pictures. Pure.
 
 import type { Rung } from './engine';
 
@@ -9,14 +9,20 @@ export function keyOf(uri: string): string {
   return file.replace(/\.m3u8(?=$|\?)/, '').replace(/[?&]_HLS_[^&]*/g, '');
 }
 
+/** The variants of a multivariant playlist, in its order; none in a media playlist. */
+export function variantsOf(text: string): { tag: string; uri: string }[] {
+  const lines = text.split(/\r?\n/);
+  return lines.flatMap((tag, at) => {
+    if (!tag.startsWith('#EXT-X-STREAM-INF:')) return [];
+    const uri = lines.slice(at + 1).find((line) => line !== '' && !line.startsWith('#'));
+    return uri === undefined ? [] : [{ tag, uri }];
+  });
+}
+
 /** The first variant without pictures; null if there is none. */
 export function soundOf(text: string): Rung | null {
-  const lines = text.split(/\r?\n/);
-  for (const [at, line] of lines.entries()) {
-    if (!line.startsWith('#EXT-X-STREAM-INF:') || /[:,]RESOLUTION=/.test(line)) continue;
-    const uri = lines.slice(at + 1).find((each) => each !== '' && !each.startsWith('#'));
-    const bitrate = Number(/[:,]BANDWIDTH=(\d+)/.exec(line)?.[1] ?? 0);
-    if (uri !== undefined) return { key: keyOf(uri), height: 0, bitrate, sound: true };
-  }
-  return null;
+  const found = variantsOf(text).find(({ tag }) => !/[:,]RESOLUTION=/.test(tag));
+  if (!found) return null;
+  const bitrate = Number(/[:,]BANDWIDTH=(\d+)/.exec(found.tag)?.[1] ?? 0);
+  return { key: keyOf(found.uri), height: 0, bitrate, sound: true };
 }
