@@ -37,3 +37,4 @@ pub mod rtmp;
 pub mod server;
 pub mod tls;
 pub mod transcode;
+pub mod webrtc;

@@ -25,6 +25,10 @@ pub enum Codec {
     H265,
     /// AV1; the OBUs of one temporal unit, each with its size, without temporal delimiters.
     Av1,
+    /// VP8, RFC 6386; one frame. No box of fMP4 carries it.
+    Vp8,
+    /// VP9; one frame or superframe.
+    Vp9,
     /// AAC, ISO/IEC 14496-3; one raw access unit, no ADTS.
     Aac,
     /// Opus, RFC 6716; one packet.
@@ -35,7 +39,7 @@ impl Codec {
     /// The track this codec belongs to.
     pub fn kind(self) -> Kind {
         match self {
-            Codec::H264 | Codec::H265 | Codec::Av1 => Kind::Video,
+            Codec::H264 | Codec::H265 | Codec::Av1 | Codec::Vp8 | Codec::Vp9 => Kind::Video,
             Codec::Aac | Codec::Opus => Kind::Audio,
         }
     }
@@ -46,6 +50,8 @@ impl Codec {
             Codec::H264 => "H.264",
             Codec::H265 => "HEVC",
             Codec::Av1 => "AV1",
+            Codec::Vp8 => "VP8",
+            Codec::Vp9 => "VP9",
             Codec::Aac => "AAC",
             Codec::Opus => "Opus",
         }
@@ -55,15 +61,15 @@ impl Codec {
 /// What a decoder must know before the first frame of a picture track.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VideoConfig {
-    /// H264, H265 or Av1.
+    /// H264, H265, Av1, Vp8 or Vp9.
     pub codec: Codec,
-    /// The body of the `avcC`, `hvcC` or `av1C` box (without the box header).
+    /// The body of the `avcC`, `hvcC`, `av1C` or `vpcC` box (without the box header); empty for VP8.
     pub record: Bytes,
     /// Displayed width in pixels, after cropping.
     pub width: u32,
     /// Displayed height in pixels, after cropping.
     pub height: u32,
-    /// RFC 6381 codec string: `avc1.64001f`, `hvc1.1.6.L120.90`, `av01.0.08M.08`.
+    /// RFC 6381 codec string: `avc1.64001f`, `hvc1.1.6.L120.90`, `av01.0.08M.08`, `vp8`, `vp09.00.31.08`.
     pub codecs: String,
 }
 

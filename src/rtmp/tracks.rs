@@ -121,6 +121,8 @@ impl Track {
             Codec::Av1 => codec::av1(&record),
             Codec::Aac => codec::aac(&record),
             Codec::Opus => codec::opus(&record),
+            // No tag of E-RTMP that is read here carries them.
+            Codec::Vp8 | Codec::Vp9 => return Ok(None),
         }?;
         self.record = record;
         if self.config.as_deref() == Some(&config) {

@@ -73,6 +73,97 @@ fn sequence_size(body: &[u8]) -> Result<(u32, u32), String> {
     checked_size(width, height)
 }
 
+/// What av1C says again: profile, level, tier, bits a sample, monochrome, both subsamplings, sample position. From
+/// sequence_header_obu() of section 5.5.1 and color_config() of 5.5.2.
+pub(super) fn sequence_format(body: &[u8]) -> Result<[u8; 8], String> {
+    let mut bits = Bits::new(body);
+    let profile = bits.number(3, "seq_profile")?;
+    bits.flag("still_picture")?;
+    let reduced = bits.flag("reduced_still_picture_header")?;
+    let (level, tier) = match reduced {
+        true => (bits.number(5, "seq_level_idx")?, 0),
+        false => first_operating_point(&mut bits)?,
+    };
+    let sides = [bits.number(4, "frame_width_bits_minus_1")?, bits.number(4, "frame_height_bits_minus_1")?];
+    bits.skip(sides[0] as usize + sides[1] as usize + 2, "max_frame_size")?;
+    if !reduced && bits.flag("frame_id_numbers_present_flag")? {
+        bits.skip(7, "frame_id_length")?;
+    }
+    bits.skip(3, "use_128x128_superblock to enable_intra_edge_filter")?;
+    if !reduced {
+        skip_tools(&mut bits)?;
+    }
+    bits.skip(3, "enable_superres to enable_restoration")?;
+    let [depth, mono, x, y, position] = color(&mut bits, profile)?;
+    Ok([profile as u8, level as u8, tier as u8, depth, mono, x, y, position])
+}
+
+fn first_operating_point(bits: &mut Bits) -> Result<(u32, u32), String> {
+    let mut ahead = bits.clone();
+    skip_operating_points(bits)?;
+    let mut delay = None;
+    if ahead.flag("timing_info_present_flag")? {
+        ahead.skip(64, "timing_info")?;
+        if ahead.flag("equal_picture_interval")? {
+            skip_uvlc(&mut ahead)?;
+        }
+        if ahead.flag("decoder_model_info_present_flag")? {
+            delay = Some(());
+        }
+    }
+    if delay.is_some() {
+        ahead.skip(47, "decoder_model_info")?;
+    }
+    ahead.skip(1 + 5 + 12, "operating_point_idc")?;
+    let level = ahead.number(5, "seq_level_idx")?;
+    Ok((level, if level > 7 { ahead.number(1, "seq_tier")? } else { 0 }))
+}
+
+/// From enable_interintra_compound to order_hint_bits_minus_1.
+fn skip_tools(bits: &mut Bits) -> Result<(), String> {
+    bits.skip(4, "enable_interintra_compound to enable_dual_filter")?;
+    let order = bits.flag("enable_order_hint")?;
+    bits.skip(if order { 2 } else { 0 }, "enable_jnt_comp")?;
+    let chosen = bits.flag("seq_choose_screen_content_tools")?;
+    let screen = chosen || bits.flag("seq_force_screen_content_tools")?;
+    if screen && !bits.flag("seq_choose_integer_mv")? {
+        bits.skip(1, "seq_force_integer_mv")?;
+    }
+    bits.skip(if order { 3 } else { 0 }, "order_hint_bits_minus_1")
+}
+
+/// Bits a sample, monochrome, subsampling in x and y, and the chroma sample position.
+fn color(bits: &mut Bits, profile: u32) -> Result<[u8; 5], String> {
+    let high = bits.flag("high_bitdepth")?;
+    let depth = match high {
+        true if profile == 2 && bits.flag("twelve_bit")? => 12,
+        true => 10,
+        false => 8,
+    };
+    let mono = profile != 1 && bits.flag("mono_chrome")?;
+    let described = bits.flag("color_description_present_flag")?;
+    let description = if described { bits.number(24, "color_description")? } else { 0 };
+    if mono {
+        return Ok([depth, 1, 1, 1, 0]);
+    }
+    // BT.709 primaries, sRGB transfer and identity matrix: always 4:4:4, and nothing more is said.
+    if description == 0x01_0d_00 {
+        return Ok([depth, 0, 0, 0, 0]);
+    }
+    bits.flag("color_range")?;
+    let (x, y) = match profile {
+        0 => (true, true),
+        1 => (false, false),
+        _ if depth == 12 => {
+            let x = bits.flag("subsampling_x")?;
+            (x, x && bits.flag("subsampling_y")?)
+        }
+        _ => (true, false),
+    };
+    let position = if x && y { bits.number(2, "chroma_sample_position")? as u8 } else { 0 };
+    Ok([depth, 0, u8::from(x), u8::from(y), position])
+}
+
 /// From timing_info_present_flag to the last operating point.
 fn skip_operating_points(bits: &mut Bits) -> Result<(), String> {
     let mut delay_bits = None;
@@ -150,7 +241,7 @@ impl<'a> Obus<'a> {
 }
 
 /// leb128() of section 4.10.5: at most eight bytes, and a value of 32 bits.
-fn leb128(bits: &mut Bits) -> Result<usize, String> {
+pub(super) fn leb128(bits: &mut Bits) -> Result<usize, String> {
     let mut value = 0_u64;
     for place in 0..8 {
         let byte = u64::from(bits.byte("obu_size")?);

@@ -2,6 +2,7 @@
 //! field it reads, so that an error can name it; nothing panics on short input.
 
 /// Reads a slice bit by bit. Errors are sentences for [`super::BadConfig::reason`].
+#[derive(Clone)]
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
     /// Next bit, counted from the start of `bytes`.

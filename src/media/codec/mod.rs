@@ -8,8 +8,10 @@ mod h264;
 mod h265;
 mod nal;
 mod opus;
+mod sets;
 #[cfg(test)]
 mod tests;
+mod vpx;
 
 use bytes::Bytes;
 
@@ -51,8 +53,37 @@ pub fn opus(head: &Bytes) -> Result<Config, BadConfig> {
     parse(Codec::Opus, head, |head| opus::config(head).map(Config::Audio))
 }
 
+/// From the parameter sets of H.264 as they travel in band: NAL units without start codes or lengths.
+pub fn h264_sets(sps: &Bytes, pps: &[Bytes]) -> Result<Config, BadConfig> {
+    of_sets(Codec::H264, sets::h264(sps, pps)).and_then(|record| h264(&record))
+}
+
+/// From the parameter sets of HEVC as they travel in band.
+pub fn h265_sets(vps: &Bytes, sps: &Bytes, pps: &[Bytes]) -> Result<Config, BadConfig> {
+    of_sets(Codec::H265, sets::h265(vps, sps, pps)).and_then(|record| h265(&record))
+}
+
+/// From an AV1 sequence header OBU with its size field.
+pub fn av1_sequence(obu: &[u8]) -> Result<Config, BadConfig> {
+    of_sets(Codec::Av1, sets::av1(obu)).and_then(|record| av1(&record))
+}
+
+fn of_sets(codec: Codec, record: Result<Bytes, String>) -> Result<Bytes, BadConfig> {
+    record.map_err(|reason| BadConfig { codec: codec.name(), reason })
+}
+
+/// From a VP8 key frame: it has no record of its own.
+pub fn vp8(frame: &Bytes) -> Result<Config, BadConfig> {
+    vpx::vp8(frame).map(Config::Video).map_err(|reason| BadConfig { codec: Codec::Vp8.name(), reason })
+}
+
+/// From a VP9 key frame.
+pub fn vp9(frame: &Bytes) -> Result<Config, BadConfig> {
+    vpx::vp9(frame).map(Config::Video).map_err(|reason| BadConfig { codec: Codec::Vp9.name(), reason })
+}
+
 /// True where a decoder can start at this access unit: H.264 IDR (NAL type 5), HEVC IRAP (16 to 21: BLA, IDR, CRA), AV1 with a
-/// sequence header and a shown key frame, any audio frame. Malformed units are false.
+/// sequence header and a shown key frame, VP8 and VP9 key frames, any audio frame. Malformed units are false.
 pub fn is_random_access(config: &Config, payload: &[u8]) -> bool {
     match config {
         Config::Audio(_) => !payload.is_empty(),
@@ -60,6 +91,8 @@ pub fn is_random_access(config: &Config, payload: &[u8]) -> bool {
             Codec::H264 => h264::is_random_access(&video.record, payload),
             Codec::H265 => h265::is_random_access(&video.record, payload),
             Codec::Av1 => av1::is_random_access(payload),
+            Codec::Vp8 => vpx::is_vp8_key(payload),
+            Codec::Vp9 => vpx::is_vp9_key(payload),
             Codec::Aac | Codec::Opus => false,
         },
     }

@@ -70,6 +70,11 @@ pub fn av1_temporal_unit(payload: Bytes) -> Result<Bytes, Malformed> {
     if rewrite { rewritten(&payload[start..]) } else { Ok(payload.slice(start..)) }
 }
 
+/// How many bytes the first OBU has, header and all; None where it does not add up.
+pub fn first_obu(payload: &[u8]) -> Option<usize> {
+    Obu::parse(payload).ok().map(|obu| obu.size)
+}
+
 fn rewritten(mut rest: &[u8]) -> Result<Bytes, Malformed> {
     let mut out = BytesMut::with_capacity(rest.len() + 8);
     while !rest.is_empty() {
