@@ -198,9 +198,9 @@ mod tests {
         }
         assert_eq!(drain(&mut reorder, start), [Some(10), Some(11)]);
         let rtt = Duration::from_millis(40);
-        assert_eq!(reorder.wanted(rtt, start), []);
+        assert!(reorder.wanted(rtt, start).is_empty());
         assert_eq!(reorder.wanted(rtt, after(5)), [12, 13]);
-        assert_eq!(reorder.wanted(rtt, after(30)), [], "an answer takes a round trip");
+        assert!(reorder.wanted(rtt, after(30)).is_empty(), "an answer takes a round trip");
         reorder.push(packet(12), true, after(45));
         assert_eq!(drain(&mut reorder, after(45)), [Some(12)]);
         assert_eq!(reorder.wanted(rtt, after(60)), [13]);

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use rtp::codec::av1::Av1Depacketizer;
 use rtp::codec::vp8::Vp8Packet;
 use rtp::codec::vp9::Vp9Packet;
 use rtp::packetizer::Depacketizer;
@@ -131,8 +130,8 @@ impl Unpack {
 
     /// The OBUs of a temporal unit, each with its size, without delimiters.
     fn av1(&mut self, payloads: &[Bytes]) -> Result<Bytes, Useless> {
-        let unit = joined(payloads, &mut Av1Depacketizer::default())?;
-        let unit = units::av1_temporal_unit(unit).map_err(|_| Useless::Malformed)?;
+        let obus = obus(payloads).ok_or(Useless::Malformed)?;
+        let unit = units::av1_of_obus(&obus).map_err(|_| Useless::Malformed)?;
         if unit.first().is_some_and(|head| head >> 3 & 15 == OBU_SEQUENCE_HEADER) {
             let length = units::first_obu(&unit).ok_or(Useless::Malformed)?;
             self.sets.changed |= replace(&mut self.sets.sps, unit.slice(..length));
@@ -281,6 +280,42 @@ impl Units {
     }
 }
 
+/// The OBUs of a temporal unit, section 4.4 of the payload specification: elements behind their lengths, save the last
+/// where the header counts them; the first may go on from the packet before, the last into the next.
+fn obus(payloads: &[Bytes]) -> Option<Vec<Bytes>> {
+    let mut units = Units::default();
+    for payload in payloads {
+        let head = *payload.first()?;
+        let (goes_on, continues, count) = (head & 0x80 != 0, head & 0x40 != 0, usize::from(head >> 4 & 3));
+        let mut rest = payload.slice(1..);
+        let mut elements = Vec::new();
+        while !rest.is_empty() && elements.len() < MOST_ELEMENTS {
+            let length = if elements.len() + 1 == count { rest.len() } else { take_leb128(&mut rest)? };
+            rest.get(..length)?;
+            elements.push(rest.split_to(length));
+        }
+        let last = elements.len().checked_sub(1)?;
+        for (at, element) in elements.into_iter().enumerate() {
+            let (first, ends) = (!(at == 0 && goes_on), !(at == last && continues));
+            units.fragment(&[], u8::from(first) << 7 | u8::from(ends) << 6, element)?;
+        }
+    }
+    units.end()
+}
+
+fn take_leb128(rest: &mut Bytes) -> Option<usize> {
+    let mut value = 0;
+    for place in 0..4 {
+        let byte = *rest.first()?;
+        *rest = rest.slice(1..);
+        value |= usize::from(byte & 0x7f) << (7 * place);
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
 /// What a depacketizer of the library makes of a frame's packets, one after the other.
 fn joined(payloads: &[Bytes], depacketizer: &mut impl Depacketizer) -> Result<Bytes, Useless> {
     let mut frame = BytesMut::with_capacity(payloads.iter().map(Bytes::len).sum());
@@ -292,6 +327,8 @@ fn joined(payloads: &[Bytes], depacketizer: &mut impl Depacketizer) -> Result<By
 }
 
 const OBU_SEQUENCE_HEADER: u8 = 1;
+/// In one packet; encoders have four.
+const MOST_ELEMENTS: usize = 64;
 const MOST_PPS: usize = 16;
 const LONGEST_SET: usize = 4_096;
 

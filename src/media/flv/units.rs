@@ -70,6 +70,17 @@ pub fn av1_temporal_unit(payload: Bytes) -> Result<Bytes, Malformed> {
     if rewrite { rewritten(&payload[start..]) } else { Ok(payload.slice(start..)) }
 }
 
+/// A temporal unit of OBUs, each given whole, with or without its size field: as ISO/IEC 23000 samples want it.
+pub fn av1_of_obus(obus: &[Bytes]) -> Result<Bytes, Malformed> {
+    let mut out = BytesMut::with_capacity(obus.iter().map(|obu| obu.len() + 4).sum());
+    for obu in obus.iter().filter(|obu| !obu.is_empty()) {
+        let parsed = Obu::parse(obu)?;
+        // One with a size ends there; what is behind it is padding.
+        parsed.put(obu, &mut out);
+    }
+    Ok(out.freeze())
+}
+
 /// How many bytes the first OBU has, header and all; None where it does not add up.
 pub fn first_obu(payload: &[u8]) -> Option<usize> {
     Obu::parse(payload).ok().map(|obu| obu.size)
@@ -80,13 +91,7 @@ fn rewritten(mut rest: &[u8]) -> Result<Bytes, Malformed> {
     while !rest.is_empty() {
         let obu = Obu::parse(rest)?;
         let (whole, behind) = rest.split_at(obu.size);
-        if !obu.is_delimiter() {
-            let (header, body) = whole.split_at(obu.header);
-            out.put_u8(header[0] | HAS_SIZE);
-            out.put_slice(&header[1..if header[0] & HAS_EXTENSION != 0 { 2 } else { 1 }]);
-            put_leb128(body.len(), &mut out);
-            out.put_slice(body);
-        }
+        obu.put(whole, &mut out);
         rest = behind;
     }
     Ok(out.freeze())
@@ -120,6 +125,18 @@ impl Obu {
             return Err(Malformed);
         }
         Ok(Obu { kind: (first >> 3) & 0x0f, has_size, header, size: header + body })
+    }
+
+    /// Appends it with its size, unless it is a delimiter. `whole`: its bytes.
+    fn put(&self, whole: &[u8], out: &mut BytesMut) {
+        if self.is_delimiter() {
+            return;
+        }
+        let (header, body) = whole[..self.size].split_at(self.header);
+        out.put_u8(header[0] | HAS_SIZE);
+        out.put_slice(&header[1..if header[0] & HAS_EXTENSION != 0 { 2 } else { 1 }]);
+        put_leb128(body.len(), out);
+        out.put_slice(body);
     }
 
     fn is_delimiter(&self) -> bool {
