@@ -132,6 +132,14 @@ impl Ladder {
         }
     }
 
+    /// A viewer asks for this rung, and for no other: it will not change to one.
+    pub fn ask_for_only(&self, rung: &Rung) {
+        let quiet = if rung.state() == RungState::Cold { Duration::ZERO } else { QUIET };
+        if rung.asked.now(quiet) {
+            self.wake.notify_one();
+        }
+    }
+
     /// Somebody asked for the stream, whichever rendition, within this time.
     pub fn watched_within(&self, time: Duration) -> bool {
         self.asked.within(time)

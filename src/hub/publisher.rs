@@ -105,6 +105,16 @@ impl Publisher {
         }
     }
 
+    /// Why the hub ended this session, if it has.
+    pub fn has_ended(&self) -> Option<Ended> {
+        self.ended.borrow().clone()
+    }
+
+    /// How often readers needed a key frame sooner than one would come: more than before is a request.
+    pub fn keys_wanted(&self) -> u64 {
+        self.stream.keys_wanted()
+    }
+
     /// The publisher said goodbye: by default the stream ends at once (see `hub.on_unpublish`).
     pub fn finish(mut self) {
         self.finished = true;

@@ -144,6 +144,22 @@ impl Hub {
         Ok(Publisher::new(self.clone(), stream, session, ended))
     }
 
+    /// Whether [`Hub::publish`] would give this name now, without taking it from anybody.
+    pub fn may_publish(&self, name: &StreamName) -> Result<(), PublishError> {
+        let table = self.table();
+        if table.draining {
+            return Err(PublishError::Draining);
+        }
+        let settings = &self.shared.settings;
+        match table.names.get(name) {
+            None if table.names.len() >= settings.max_streams => Err(PublishError::Full(settings.max_streams)),
+            Some(Slot { holder: Some(holder), .. }) if settings.takeover == Takeover::Reject => {
+                Err(PublishError::Busy { name: name.to_string(), by: holder.source.peer })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The stream that is live, or waiting in its reconnect window, under this name.
     pub fn stream(&self, name: &str) -> Option<Arc<Stream>> {
         let name = StreamName::new(name).ok()?;

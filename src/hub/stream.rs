@@ -70,6 +70,8 @@ pub struct Status {
     pub counts: Counts,
     /// When the epoch began.
     pub since: SystemTime,
+    /// Pictures come in another order than they are shown (B-frames).
+    pub reordered: bool,
 }
 
 /// One epoch of a stream: from its first publisher until it ends or its tracks change.
@@ -106,6 +108,11 @@ struct Live {
     ladder: watch::Sender<Option<Arc<Ladder>>>,
     /// A recent picture, as JPEG.
     still: Option<Bytes>,
+    /// Time of the newest picture, and whether one came after that is shown before it.
+    newest: Option<Time>,
+    reordered: bool,
+    /// How often a reader needed a key frame sooner than one would come.
+    keys_wanted: u64,
 }
 
 /// What became of a pushed frame, for the publisher.
@@ -144,6 +151,9 @@ impl Stream {
             fed: began,
             placed: Vec::new(),
             log: None,
+            newest: None,
+            reordered: false,
+            keys_wanted: 0,
             ladder: watch::Sender::new(None),
             still: None,
         };
@@ -200,6 +210,7 @@ impl Stream {
             bytes: live.bytes,
             counts: live.timeline.counts,
             since: self.began_wall,
+            reordered: live.reordered,
         }
     }
 
@@ -225,6 +236,15 @@ impl Stream {
     /// Another picture of it.
     pub fn set_still(&self, jpeg: Bytes) {
         self.live().still = Some(jpeg);
+    }
+
+    /// A reader needs a key frame sooner than one would come. Publishers that can be asked are.
+    pub fn want_key_frame(&self) {
+        self.live().keys_wanted += 1;
+    }
+
+    pub(super) fn keys_wanted(&self) -> u64 {
+        self.live().keys_wanted
     }
 
     /// Its state alone.
@@ -304,6 +324,10 @@ impl Stream {
             live.frames += 1;
             live.bytes += frame.payload.len() as u64;
             live.state = StreamState::Live;
+            if kind == Kind::Video {
+                live.reordered |= live.newest.is_some_and(|newest| frame.pts < newest);
+                live.newest = live.newest.max(Some(frame.pts));
+            }
             let config = if kind == Kind::Video { &mut live.video } else { &mut live.audio };
             if !config.as_ref().is_some_and(|known| Arc::ptr_eq(known, &frame.config)) {
                 *config = Some(frame.config.clone());

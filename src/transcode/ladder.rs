@@ -336,14 +336,15 @@ impl Task {
 
     fn wants(&self, place: usize) -> bool {
         let idle = self.shared.settings.idle;
+        let asked = self.entries[place].rung.asked_within(idle);
         let offered = !self.is_stand_in(place) || self.ladder.misfit().is_some();
-        offered
-            && match self.mode {
-                Mode::Always => true,
-                Mode::Watched => self.ladder.watched_within(idle),
-                Mode::Rung => self.entries[place].rung.asked_within(idle),
-                Mode::Off => false,
-            }
+        asked
+            || (offered
+                && match self.mode {
+                    Mode::Always => true,
+                    Mode::Watched => self.ladder.watched_within(idle),
+                    Mode::Rung | Mode::Off => false,
+                })
     }
 
     fn left(&self, place: usize) -> Left {

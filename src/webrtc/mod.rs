@@ -1,21 +1,436 @@
-//! WebRTC both ways: publishers by WHIP (RFC 9725), viewers by WHEP, all over one port.
+//! WebRTC both ways: publishers by WHIP (RFC 9725), viewers by WHEP, all over one port. `http` carries offers and answers;
+//! `server` starts it. Frames go to and come from the hub; nothing here knows of HLS or RTMP.
+//!
+//! ```text
+//! whip/whep (offer -> answer) -> registry -> worker (one per core: socket, sessions, feeds)
+//! in:  transport (ICE-lite, DTLS, SRTP) -> intake (tracks: reorder, unpack, clock) -> publishing -> hub::Publisher
+//! out: hub's frame log -> feed -> lane (packets, once) -> viewer (numbers, per session) -> srtp -> batch -> socket
+//! ```
 
 mod arrivals;
 mod batch;
 mod clock;
 mod control;
+mod counters;
 mod dtls;
+mod feed;
 mod header;
 mod ice;
 mod intake;
 mod lane;
 mod pack;
+mod playing;
+mod publishing;
 mod random;
+mod registry;
 mod reorder;
 mod sdp;
+mod session;
+mod snapshot;
+mod socket;
 mod srtp;
 mod stun;
+mod tcp;
 mod track;
 mod transport;
 mod unpack;
 mod viewer;
+mod whep;
+mod whip;
+mod worker;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+pub use sdp::BadOffer;
+pub use snapshot::Snapshot;
+
+use crate::access::StreamName;
+use crate::hub::{Hub, PublishError, Source, StreamState};
+use counters::Counters;
+use dtls::Identity;
+use ice::Credentials;
+use intake::Intake;
+use playing::Playing;
+use publishing::Publishing;
+use registry::{Full, Registry};
+use sdp::{Answer, Candidate, Fragment, Offer, Setup};
+use session::{Media, Session, Shown};
+use transport::Transport;
+use worker::Command;
+
+/// Bounds and addresses; defaults in `config`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Address and port, for UDP and TCP alike.
+    pub listen: SocketAddr,
+    /// Threads; each has a socket of its own.
+    pub threads: usize,
+    /// Sessions at a time.
+    pub max_sessions: usize,
+    /// Addresses that peers reach this machine at, where they are not those of its interfaces.
+    pub public: Vec<IpAddr>,
+    /// Addresses of the interfaces are candidates too.
+    pub advertise_local: bool,
+    /// Publishers are asked for a key frame at least so often.
+    pub key_interval: Duration,
+}
+
+/// Who makes a request.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The far end of the HTTP connection.
+    pub peer: SocketAddr,
+    /// The address of ours that it reached.
+    pub local: Option<IpAddr>,
+    /// What it calls itself.
+    pub agent: String,
+}
+
+/// The answer to an offer.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// Names the session.
+    pub id: String,
+    /// Entity tag of its ICE credentials.
+    pub etag: String,
+    /// The session description.
+    pub sdp: String,
+}
+
+/// Why a request is refused. The texts are for whoever sees the client's log.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The offer cannot be read or used.
+    #[error(transparent)]
+    Offer(#[from] BadOffer),
+    /// Nothing in the offer can be taken or sent.
+    #[error("{0}")]
+    NoCodec(String),
+    /// The name cannot be had.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// Nobody publishes under the name.
+    #[error("stream \"{0}\" is off the air")]
+    OffAir(String),
+    /// Too many.
+    #[error("{0}")]
+    Full(String),
+    /// No such session.
+    #[error("this session is over, or never was")]
+    Gone,
+    /// The entity tag is another.
+    #[error("the session's ICE credentials are others by now: its entity tag is {0}")]
+    Changed(String),
+    /// A fragment that is none.
+    #[error("the body is no SDP fragment")]
+    Fragment,
+    /// Something in this process.
+    #[error("the session cannot be made: {0}")]
+    Internal(String),
+}
+
+/// What a patch led to.
+#[derive(Clone, Debug)]
+pub enum Patched {
+    /// Candidates were taken note of.
+    Noted,
+    /// New ICE credentials: the fragment to answer with, and the new entity tag.
+    Restarted(String, String),
+}
+
+/// Why WebRTC does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be had.
+    #[error("cannot listen on {addr} (webrtc.listen): {source}; end the other program on that port, or give webrtc.listen another one")]
+    Bind {
+        /// The address asked for.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No certificate or no thread.
+    #[error("cannot start WebRTC: {0}")]
+    Start(String),
+}
+
+/// WebRTC. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct WebRtc {
+    shared: Arc<Shared>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+/// What all workers and HTTP share.
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    addr: SocketAddr,
+    hub: Hub,
+    identity: Identity,
+    registry: Registry,
+    workers: Vec<mpsc::Sender<Command>>,
+    counters: Counters,
+}
+
+impl WebRtc {
+    /// Binds the port and starts the workers.
+    pub fn start(settings: Settings, hub: Hub) -> Result<WebRtc, StartError> {
+        let identity = Identity::new().map_err(|error| StartError::Start(error.to_string()))?;
+        let count = settings.threads.max(1);
+        let (addr, sockets, listeners) = socket::bind(settings.listen, count)
+            .map_err(|source| StartError::Bind { addr: settings.listen, source })?;
+        let (workers, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(COMMANDS)).unzip();
+        let registry = Registry::new(settings.max_sessions);
+        let shared =
+            Arc::new(Shared { settings, addr, hub, identity, registry, workers, counters: Counters::new() });
+        let mut threads = Vec::new();
+        for (index, ((socket, listener), commands)) in sockets.into_iter().zip(listeners).zip(receivers).enumerate() {
+            let shared = shared.clone();
+            let run = move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let run = async {
+                    let local = tokio::task::LocalSet::new();
+                    local.spawn_local(tcp::serve(index, shared.clone(), listener));
+                    local.run_until(worker::run(index, shared, socket, commands)).await
+                };
+                if let Err(error) = runtime.and_then(|runtime| runtime.block_on(run)) {
+                    tracing::error!(%error, "a WebRTC worker ended");
+                }
+            };
+            let thread = std::thread::Builder::new().name(format!("webrtc-{index}")).spawn(run);
+            threads.push(thread.map_err(|error| StartError::Start(error.to_string()))?);
+        }
+        Ok(WebRtc { shared, threads: Arc::new(Mutex::new(threads)) })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.shared.addr
+    }
+
+    /// Answers a publisher's offer. Its stream's name is taken once media can flow.
+    pub fn publish(&self, name: &StreamName, offer: &str, client: &Client) -> Result<Answered, Refusal> {
+        let offer = Offer::read(offer)?;
+        self.shared.hub.may_publish(name)?;
+        let (accepted, sections) = whip::accept(&offer).ok_or_else(|| Refusal::NoCodec(NOTHING_TO_TAKE.to_owned()))?;
+        let now = Instant::now();
+        let intake = Intake::new(sections, self.number()?, self.shared.settings.key_interval, now);
+        let source = Source { protocol: "whip", peer: client.peer, client: client.agent.clone() };
+        let media = Publishing::new(self.shared.hub.clone(), name.clone(), source, intake, now);
+        self.answer(&offer, &accepted, Media::In(Box::new(media)), (name, "whip"), client)
+    }
+
+    /// Answers a viewer's offer.
+    pub fn play(&self, name: &StreamName, offer: &str, client: &Client) -> Result<Answered, Refusal> {
+        let offer = Offer::read(offer)?;
+        let stream = self.shared.hub.stream(name.as_str()).ok_or_else(|| Refusal::OffAir(name.to_string()))?;
+        let status = stream.status();
+        if matches!(status.state, StreamState::Starting | StreamState::Ended) {
+            return Err(Refusal::OffAir(name.to_string()));
+        }
+        let draw = || -> Result<whep::Drawn, Refusal> {
+            let (ssrc, first) = (self.number()?, self.number()? as u16);
+            Ok(whep::Drawn { ssrc, repair: ssrc.wrapping_add(1), first })
+        };
+        let choices = whep::choose(&offer, &status, [draw()?, draw()?], name.as_str());
+        let of = |kind| choices.iter().flatten().map(|choice| choice.agreed).find(|agreed| agreed.codec.kind() == kind);
+        let (video, audio) = (of(crate::media::Kind::Video), of(crate::media::Kind::Audio));
+        if video.is_none() && audio.is_none() {
+            let codecs = [&status.video, &status.audio].map(|config| config.as_ref().map(|config| config.codec().name()));
+            let codecs: Vec<_> = codecs.into_iter().flatten().collect();
+            return Err(Refusal::NoCodec(format!("the stream has {}; none of it is in the offer", codecs.join(" and "))));
+        }
+        let media = Playing::new(name.clone(), video, audio, Instant::now());
+        let accepted: Vec<_> = choices.into_iter().map(|choice| choice.map(|choice| choice.accepted)).collect();
+        self.answer(&offer, &accepted, Media::Out(Box::new(media)), (name, "whep"), client)
+    }
+
+    /// Takes candidates, or restarts ICE where the fragment has other credentials than the session. `etag`: the one that the
+    /// client knows; None for any.
+    pub fn patch(&self, id: &str, etag: Option<&str>, body: &str, client: &Client) -> Result<Patched, Refusal> {
+        let present = self.shared.registry.etag(id).ok_or(Refusal::Gone)?;
+        if etag.is_some_and(|etag| etag != present) {
+            return Err(Refusal::Changed(present));
+        }
+        let fragment = Fragment::read(body).ok_or(Refusal::Fragment)?;
+        // Candidates need no note: an ICE-lite agent learns them from requests. Only a restart brings other credentials.
+        let (Some(remote), None) = (fragment.fragment, etag) else { return Ok(Patched::Noted) };
+        let worker = self.shared.registry.worker(id).ok_or(Refusal::Gone)?;
+        let local = self.credentials()?;
+        let etag = tag(&local);
+        self.shared.registry.renew(id, local.fragment.clone(), etag.clone());
+        let text = Fragment::restarted(&local, &self.candidates(client));
+        self.shared.tell(worker, Command::Restart(id.to_owned(), local, remote));
+        Ok(Patched::Restarted(text, etag))
+    }
+
+    /// Ends a session; `goodbye`: its client asks for it. False for none.
+    pub fn end(&self, id: &str, why: &str, goodbye: bool) -> bool {
+        let Some(shown) = self.shared.registry.shown(id) else { return false };
+        match self.shared.registry.worker(id) {
+            Some(worker) => {
+                self.shared.tell(worker, Command::Close { id: id.to_owned(), why: why.to_owned(), goodbye });
+            }
+            None => {
+                shown.change(|shot| why.clone_into(&mut shot.state));
+                drop(self.shared.registry.remove(id));
+            }
+        }
+        true
+    }
+
+    /// How all sessions go.
+    pub fn sessions(&self) -> Vec<Snapshot> {
+        self.shared.registry.all_shown().iter().map(Shown::get).collect()
+    }
+
+    /// How a session goes.
+    pub fn session(&self, id: &str) -> Option<Snapshot> {
+        self.shared.registry.shown(id).map(|shown| shown.get())
+    }
+
+    /// Ends all sessions, and the workers.
+    pub async fn drain(self) {
+        self.shared.registry.drain();
+        for worker in &self.shared.workers {
+            // Full or closed: the worker ends with its channel.
+            let _ = tokio::time::timeout(DRAIN, worker.send(Command::Drain)).await;
+        }
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let join = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+        let _ = tokio::time::timeout(DRAIN, join).await;
+    }
+
+    fn answer(
+        &self,
+        offer: &Offer,
+        accepted: &[Option<sdp::Accepted>],
+        media: Media,
+        (name, protocol): (&StreamName, &'static str),
+        client: &Client,
+    ) -> Result<Answered, Refusal> {
+        let provider = self.shared.identity.provider().as_ref();
+        let local = self.credentials()?;
+        let id = random::hex(provider, ID).map_err(internal)?;
+        let active = offer.setup == Setup::Passive;
+        let peer = (offer.fragment.clone(), offer.fingerprint.clone());
+        let transport = Transport::new(&self.shared.identity, local.clone(), peer, active, Instant::now())
+            .map_err(internal)?;
+        let candidates = self.candidates(client);
+        let sections: Vec<_> = offer.media.iter().zip(accepted.iter().cloned()).collect();
+        let answer = Answer {
+            session: self.number()?,
+            local: &local,
+            fingerprint: self.shared.identity.fingerprint(),
+            active,
+            candidates: &candidates,
+            sections: &sections,
+        };
+        let sdp = answer.to_string();
+        let etag = tag(&local);
+        let shot = Snapshot::new(&id, name.as_str(), protocol, client.peer.to_string(), client.agent.clone());
+        let session = Session {
+            id: id.clone(),
+            transport,
+            media,
+            shown: Shown::new(shot),
+            began: Instant::now(),
+            is_connected: false,
+            is_hot: false,
+        };
+        self.shared.registry.add(session, etag.clone(), client.peer.ip()).map_err(|full| match full {
+            Full::Sessions(most) => Refusal::Full(format!("the server has {most} WebRTC sessions and takes no more (webrtc.max_sessions)")),
+            Full::Address => Refusal::Full("too many offers from this address wait for their first packet".to_owned()),
+            Full::Draining => Refusal::Publish(PublishError::Draining),
+        })?;
+        self.shared.counters.offers(protocol);
+        tracing::debug!(stream = %name, protocol, session = %id, peer = %client.peer, "WebRTC session offered");
+        Ok(Answered { id, etag, sdp })
+    }
+
+    /// Where a client may reach us, the likeliest first.
+    fn candidates(&self, client: &Client) -> Vec<Candidate> {
+        let Settings { public, advertise_local, .. } = &self.shared.settings;
+        let listen = self.shared.addr;
+        let mut addresses = public.clone();
+        if *advertise_local || public.is_empty() {
+            let near = client.local.filter(|near| near.is_ipv4() || listen.is_ipv6());
+            let local = socket::local_addresses(listen, near);
+            addresses.extend(local.into_iter().filter(|ip| !public.contains(ip)));
+        }
+        let candidate = |(at, ip): (usize, &IpAddr), tcp| Candidate {
+            address: SocketAddr::new(*ip, listen.port()),
+            tcp,
+            preference: u16::MAX - at as u16,
+        };
+        let both = [false, true].into_iter();
+        both.flat_map(|tcp| addresses.iter().enumerate().map(move |each| candidate(each, tcp))).collect()
+    }
+
+    fn credentials(&self) -> Result<Credentials, Refusal> {
+        let provider = self.shared.identity.provider().as_ref();
+        let text = |length| random::text(provider, length).map_err(internal);
+        Ok(Credentials { fragment: text(FRAGMENT)?, password: text(PASSWORD)? })
+    }
+
+    fn number(&self) -> Result<u32, Refusal> {
+        random::number(self.shared.identity.provider().as_ref()).map_err(internal)
+    }
+}
+
+impl Shared {
+    /// A worker that cannot keep up with what it is told loses it, as a socket does.
+    fn tell(&self, worker: usize, command: Command) {
+        if self.workers.get(worker).is_none_or(|worker| worker.try_send(command).is_err()) {
+            self.counters.dropped.increment(1);
+        }
+    }
+
+    /// Once a second, by one worker.
+    fn sweep(&self) {
+        let forgotten = self.registry.sweep(HALF_DONE);
+        if forgotten > 0 {
+            tracing::debug!(forgotten, "offers whose clients never came");
+        }
+        self.counters.sessions.set(self.registry.len() as f64);
+    }
+
+    fn count_end(&self, session: &Session, why: &str) {
+        let shot = session.shown.get();
+        self.counters.ended(shot.protocol, session.is_connected, why);
+    }
+}
+
+/// The RTP timestamp of a moment: all streams count from 1970, so that senders' reports need to know nothing of streams.
+fn wall_stamp(at: std::time::SystemTime, rate: u32) -> u32 {
+    let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    (since.as_nanos() * u128::from(rate) / 1_000_000_000) as u32
+}
+
+fn tag(credentials: &Credentials) -> String {
+    format!("\"{}\"", credentials.fragment)
+}
+
+fn internal(error: impl std::fmt::Display) -> Refusal {
+    Refusal::Internal(error.to_string())
+}
+
+const NOTHING_TO_TAKE: &str =
+    "nothing in the offer can be taken: pictures in H.264, HEVC, AV1, VP9 or VP8 and sound in Opus are, sent by the client";
+/// Commands that wait for a worker.
+const COMMANDS: usize = 1_024;
+/// Characters of a session's id: 128 random bits.
+const ID: usize = 32;
+/// Characters of ICE credentials; RFC 8839 asks for 4 and 22 at least.
+const FRAGMENT: usize = 12;
+const PASSWORD: usize = 32;
+/// An offer whose client does not come is forgotten after so long.
+const HALF_DONE: Duration = Duration::from_secs(15);
+const DRAIN: Duration = Duration::from_secs(2);

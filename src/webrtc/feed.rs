@@ -1,0 +1,177 @@
+//! The renditions that a worker's viewers watch: the frame log of each is followed once, and its packets are kept once.
+//! Owned by `worker`.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::lane::Lane;
+use super::viewer::FeedId;
+use super::wall_stamp;
+use crate::hub::{Cursor, From, Ladder, Rung, Stream};
+use crate::media::{Frame, Kind};
+
+/// Which frames of a stream.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// As the publisher sends them.
+    Source,
+    /// As a rung of the ladder has them.
+    Rung(Arc<Ladder>, Arc<Rung>),
+}
+
+impl Origin {
+    /// As URLs and pages name it.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Origin::Source => "source",
+            Origin::Rung(_, rung) => &rung.spec().name,
+        }
+    }
+}
+
+/// One rendition.
+#[derive(Debug)]
+pub(super) struct Feed {
+    stream: Arc<Stream>,
+    origin: Origin,
+    video: Lane,
+    audio: Lane,
+    /// Shared, so that sending to all of them can change the rest of the worker.
+    viewers: Rc<Vec<usize>>,
+    left: Instant,
+    /// Reads on from what the lanes have; taken by the task that follows.
+    cursor: Option<Cursor<Frame>>,
+}
+
+/// All renditions of a worker.
+#[derive(Debug, Default)]
+pub(super) struct Feeds {
+    feeds: HashMap<FeedId, Feed>,
+    next: FeedId,
+    /// Opened, and not followed yet.
+    pub(super) starting: Vec<FeedId>,
+}
+
+impl Feeds {
+    /// The feed of a rendition, and whether it is new.
+    pub(super) fn open(&mut self, stream: &Arc<Stream>, origin: &Origin) -> (FeedId, bool) {
+        let same = |feed: &Feed| feed.stream.epoch() == stream.epoch() && feed.origin.name() == origin.name();
+        let known = |(_, feed): &(&FeedId, &Feed)| same(feed) && feed.stream.name() == stream.name();
+        if let Some((id, _)) = self.feeds.iter().find(known) {
+            return (*id, false);
+        }
+        self.next += 1;
+        let lane = |rate| Lane::new(rate, wall_stamp(stream.began(), rate));
+        let mut feed = Feed {
+            stream: stream.clone(),
+            origin: origin.clone(),
+            video: lane(90_000),
+            audio: lane(48_000),
+            viewers: Rc::default(),
+            left: Instant::now(),
+            cursor: None,
+        };
+        // What is there already, so that the first viewer begins as any other does.
+        let mut cursor = feed.reader();
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        while let std::task::Poll::Ready(Ok(Some(frame))) = cursor.poll_next(&mut context) {
+            feed.push(&frame);
+        }
+        feed.cursor = Some(cursor);
+        self.feeds.insert(self.next, feed);
+        (self.next, true)
+    }
+
+    /// What reads on from where a feed has been read to. Once.
+    pub(super) fn cursor(&mut self, id: FeedId) -> Option<Cursor<Frame>> {
+        self.feeds.get_mut(&id)?.cursor.take()
+    }
+
+    /// The packets of one kind.
+    pub(super) fn lane(&self, id: FeedId, kind: Kind) -> Option<&Lane> {
+        let feed = self.feeds.get(&id)?;
+        Some(if kind == Kind::Video { &feed.video } else { &feed.audio })
+    }
+
+    /// A frame of a feed.
+    pub(super) fn push(&mut self, id: FeedId, frame: &Frame) {
+        if let Some(feed) = self.feeds.get_mut(&id) {
+            feed.push(frame);
+        }
+    }
+
+    /// Who watches a feed.
+    pub(super) fn viewers(&self, id: FeedId) -> Rc<Vec<usize>> {
+        self.feeds.get(&id).map(|feed| feed.viewers.clone()).unwrap_or_default()
+    }
+
+    /// A session watches a feed.
+    pub(super) fn join(&mut self, id: FeedId, session: usize) {
+        if let Some(feed) = self.feeds.get_mut(&id)
+            && !feed.viewers.contains(&session)
+        {
+            Rc::make_mut(&mut feed.viewers).push(session);
+        }
+    }
+
+    /// A session watches nothing any more.
+    pub(super) fn leave(&mut self, session: usize) {
+        for feed in self.feeds.values_mut().filter(|feed| feed.viewers.contains(&session)) {
+            Rc::make_mut(&mut feed.viewers).retain(|viewer| *viewer != session);
+            feed.left = Instant::now();
+        }
+    }
+
+    /// A viewer of a feed needs a key frame that is not there.
+    pub(super) fn want_key(&self, id: FeedId) {
+        if let Some(Feed { origin: Origin::Source, stream, .. }) = self.feeds.get(&id) {
+            stream.want_key_frame();
+        }
+    }
+
+    /// Keeps the rungs that are watched alive; names the feeds that nobody has watched for a while.
+    pub(super) fn idle(&self, now: Instant) -> Vec<FeedId> {
+        for feed in self.feeds.values().filter(|feed| !feed.viewers.is_empty()) {
+            if let Origin::Rung(ladder, rung) = &feed.origin {
+                ladder.ask_for_only(rung);
+            }
+        }
+        let idle = |feed: &Feed| feed.viewers.is_empty() && now.saturating_duration_since(feed.left) > IDLE;
+        self.feeds.iter().filter(|(_, feed)| idle(feed)).map(|(id, _)| *id).collect()
+    }
+
+    /// Forgets a feed.
+    pub(super) fn close(&mut self, id: FeedId) {
+        self.feeds.remove(&id);
+    }
+
+    /// The name of a feed's rendition.
+    pub(super) fn name(&self, id: FeedId) -> Option<&str> {
+        self.feeds.get(&id).map(|feed| feed.origin.name())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.feeds.is_empty()
+    }
+}
+
+impl Feed {
+    fn reader(&self) -> Cursor<Frame> {
+        match &self.origin {
+            Origin::Source => self.stream.frames().cursor(From::NewestStart),
+            Origin::Rung(_, rung) => rung.frames().cursor(From::NewestStart),
+        }
+    }
+
+    fn push(&mut self, frame: &Frame) {
+        match frame.kind() {
+            Kind::Video => self.video.push(frame),
+            Kind::Audio => self.audio.push(frame),
+        }
+    }
+}
+
+/// A feed that nobody watches is followed for so long: viewers come and go.
+const IDLE: Duration = Duration::from_secs(5);

@@ -1,0 +1,178 @@
+//! One publishing session's media: opened packets in, frames into the hub, and what the publisher is told. Driven by
+//! `worker`; takes its stream's name when media can flow and not before, so that an offer alone takes nothing from anybody.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::intake::{Came, Intake};
+use super::snapshot::Snapshot;
+use crate::access::StreamName;
+use crate::hub::{Hub, Publisher, Source};
+use crate::media::Kind;
+
+/// The session.
+#[derive(Debug)]
+pub(super) struct Publishing {
+    hub: Hub,
+    name: StreamName,
+    source: Source,
+    intake: Intake,
+    publisher: Option<Publisher>,
+    /// Layer that is published, and since when a better one was seen to be there.
+    layer: usize,
+    began: Option<Instant>,
+    wanted: u64,
+    feedback: Instant,
+    complained: bool,
+    rate: Rate,
+}
+
+#[derive(Debug)]
+struct Rate {
+    bytes: u64,
+    at: Instant,
+    bits: f64,
+}
+
+impl Publishing {
+    /// Will publish under `name`.
+    pub(super) fn new(hub: Hub, name: StreamName, source: Source, intake: Intake, now: Instant) -> Publishing {
+        Publishing {
+            hub,
+            name,
+            source,
+            intake,
+            publisher: None,
+            layer: 0,
+            began: None,
+            wanted: 0,
+            feedback: now,
+            complained: false,
+            rate: Rate { bytes: 0, at: now, bits: 0.0 },
+        }
+    }
+
+    /// Media can flow: takes the name.
+    pub(super) fn connected(&mut self, now: Instant) -> Result<(), String> {
+        if self.publisher.is_none() {
+            self.publisher = Some(self.hub.publish(&self.name, self.source.clone()).map_err(|error| error.to_string())?);
+            self.began = Some(now);
+        }
+        Ok(())
+    }
+
+    /// Takes an RTP packet; pushes what comes whole of it.
+    pub(super) fn rtp(&mut self, packet: &Bytes, now: Instant) -> Result<(), String> {
+        self.intake.rtp(packet, now);
+        self.push(now)
+    }
+
+    /// Takes RTCP packets.
+    pub(super) fn rtcp(&mut self, packets: Bytes, now: Instant) -> Result<(), String> {
+        self.intake.rtcp(packets, now);
+        if self.intake.ended { Err("the publisher said goodbye".to_owned()) } else { Ok(()) }
+    }
+
+    /// Every few milliseconds: gives up what is overdue, asks again for what is missing. RTCP to send goes to `out`.
+    pub(super) fn tick(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) -> Result<(), String> {
+        self.push(now)?;
+        if let Some(publisher) = &self.publisher {
+            if let Some(ended) = publisher.has_ended() {
+                return Err(ended.to_string());
+            }
+            let wanted = publisher.keys_wanted();
+            if std::mem::replace(&mut self.wanted, wanted) != wanted {
+                self.intake.want_key();
+            }
+        }
+        let mut urgent = Vec::new();
+        self.intake.urgent(now, &mut urgent);
+        if now.saturating_duration_since(self.feedback) >= FEEDBACK {
+            self.feedback = now;
+            out.extend(self.intake.feedback());
+        }
+        if !urgent.is_empty() {
+            out.push(urgent);
+        }
+        Ok(())
+    }
+
+    /// Once a second: the report, and whether the publisher keeps to what it must.
+    pub(super) fn report(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) {
+        let mut report = Vec::new();
+        self.intake.report(now, &mut report);
+        out.push(report);
+        let bytes: u64 = self.intake.tracks().map(|(track, _)| track.tally.bytes).sum();
+        let seconds = now.saturating_duration_since(self.rate.at).as_secs_f64();
+        if seconds > 0.0 {
+            let bits = bytes.saturating_sub(self.rate.bytes) as f64 * 8.0 / seconds;
+            self.rate = Rate { bytes, at: now, bits };
+        }
+        let pictures = || self.intake.tracks().filter(|(track, _)| track.kind == Kind::Video);
+        let keyless = pictures().next().is_some() && pictures().all(|(track, _)| track.last_key.is_none());
+        let waited = self.began.is_some_and(|began| now.saturating_duration_since(began) >= KEYLESS);
+        if keyless && waited && !std::mem::replace(&mut self.complained, true) {
+            tracing::warn!(stream = %self.name, "{NO_KEY}");
+        }
+        self.complained &= keyless;
+    }
+
+    /// The publisher said goodbye.
+    pub(super) fn finish(&mut self) {
+        if let Some(publisher) = self.publisher.take() {
+            publisher.finish();
+        }
+    }
+
+    /// Something is missing or awaited, so that time must be told every few milliseconds.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.intake.is_waiting()
+    }
+
+    /// How it goes, for the operator and the publisher's page.
+    pub(super) fn snapshot(&self, shot: &mut Snapshot) {
+        shot.bitrate = self.rate.bits;
+        shot.trouble = self.complained.then(|| NO_KEY.to_owned());
+        (shot.packets, shot.lost, shot.repaired, shot.frames, shot.damaged) = (0, 0, 0, 0, 0);
+        shot.jitter_ms = 0.0;
+        for (track, _) in self.intake.tracks() {
+            let counts = track.counts();
+            shot.packets += counts.received;
+            shot.lost += counts.lost;
+            shot.repaired += counts.repaired;
+            shot.damaged += track.tally.damaged + track.tally.malformed;
+            shot.jitter_ms = shot.jitter_ms.max(track.jitter_ms());
+            match track.kind {
+                Kind::Video => {
+                    shot.frames += track.tally.frames;
+                    shot.video = Some(track.codec().name());
+                }
+                Kind::Audio => shot.audio = Some(track.codec().name()),
+            }
+        }
+        shot.key_requests = self.intake.unanswered();
+    }
+
+    fn push(&mut self, now: Instant) -> Result<(), String> {
+        while let Some(Came { layer, frame }) = self.intake.frame(now) {
+            let Some(publisher) = &mut self.publisher else { continue };
+            if frame.kind() == Kind::Video && layer != self.layer {
+                // Another layer takes over where a decoder can start, once it is the best of those that come.
+                let best = self.intake.best_layer(now);
+                if !frame.key || best != Some(layer) {
+                    continue;
+                }
+                self.layer = layer;
+            }
+            publisher.push(frame).map_err(|ended| ended.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// How often a publisher is told what arrived.
+const FEEDBACK: Duration = Duration::from_millis(50);
+/// So long pictures may come without a key frame before somebody is told.
+const KEYLESS: Duration = Duration::from_secs(10);
+const NO_KEY: &str = "pictures come, but no key frame: nothing can be shown; set the encoder's keyframe interval to 2 s";

@@ -1,0 +1,209 @@
+//! Where every session is: waiting for its peer's first request, or with a worker. Shared by the workers and by HTTP, locked
+//! for moments, and never on the way of a packet of a session that is known.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::session::{Session, Shown};
+
+/// The registry.
+#[derive(Debug)]
+pub(super) struct Registry {
+    table: Mutex<Table>,
+    most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    sessions: HashMap<String, Entry>,
+    /// By our user fragment; after a restart both the old and the new one lead to a session.
+    fragments: HashMap<String, String>,
+    /// Writers of TCP connections.
+    tcp: HashMap<u64, mpsc::Sender<Vec<u8>>>,
+    next_tcp: u64,
+    draining: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    place: Place,
+    fragments: Vec<String>,
+    shown: Shown,
+    etag: String,
+    peer: IpAddr,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// Nobody has asked for it yet.
+    Waiting(Box<Session>, Instant),
+    /// With a worker.
+    With(usize),
+}
+
+/// Who has a session.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// You, from now on.
+    Yours(Box<Session>),
+    /// This worker.
+    With(usize),
+    /// Nobody.
+    Nowhere,
+}
+
+/// Why a session is not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// As many as may be.
+    Sessions(usize),
+    /// As many half-done offers of one address as may be.
+    Address,
+    /// The server ends.
+    Draining,
+}
+
+impl Registry {
+    /// For so many sessions.
+    pub(super) fn new(most: usize) -> Registry {
+        Registry { table: Mutex::default(), most }
+    }
+
+    /// Takes in a session of an offer from `peer`.
+    pub(super) fn add(&self, session: Session, etag: String, peer: IpAddr) -> Result<(), Full> {
+        let mut table = self.table();
+        if table.draining {
+            return Err(Full::Draining);
+        }
+        if table.sessions.len() >= self.most {
+            return Err(Full::Sessions(self.most));
+        }
+        let waits = |entry: &&Entry| entry.peer == peer && matches!(entry.place, Place::Waiting(..));
+        if table.sessions.values().filter(waits).count() >= MOST_WAITING {
+            return Err(Full::Address);
+        }
+        let (id, fragment) = (session.id.clone(), session.transport.fragment().to_owned());
+        table.fragments.insert(fragment.clone(), id.clone());
+        let shown = session.shown.clone();
+        let place = Place::Waiting(Box::new(session), Instant::now());
+        table.sessions.insert(id, Entry { place, fragments: vec![fragment], shown, etag, peer });
+        Ok(())
+    }
+
+    /// A request for this user fragment reached `worker`.
+    pub(super) fn claim(&self, fragment: &str, worker: usize) -> Found {
+        let mut table = self.table();
+        let Table { sessions, fragments, .. } = &mut *table;
+        let Some(entry) = fragments.get(fragment).and_then(|id| sessions.get_mut(id)) else { return Found::Nowhere };
+        match std::mem::replace(&mut entry.place, Place::With(worker)) {
+            Place::Waiting(session, _) => Found::Yours(session),
+            Place::With(owner) => {
+                entry.place = Place::With(owner);
+                Found::With(owner)
+            }
+        }
+    }
+
+    /// The worker of a session; None for one that nobody has asked for yet, and for none.
+    pub(super) fn worker(&self, id: &str) -> Option<usize> {
+        match self.table().sessions.get(id)?.place {
+            Place::With(worker) => Some(worker),
+            Place::Waiting(..) => None,
+        }
+    }
+
+    /// The entity tag of a session's ICE credentials; None for no session.
+    pub(super) fn etag(&self, id: &str) -> Option<String> {
+        self.table().sessions.get(id).map(|entry| entry.etag.clone())
+    }
+
+    /// How a session goes.
+    pub(super) fn shown(&self, id: &str) -> Option<Shown> {
+        self.table().sessions.get(id).map(|entry| entry.shown.clone())
+    }
+
+    /// How all go.
+    pub(super) fn all_shown(&self) -> Vec<Shown> {
+        self.table().sessions.values().map(|entry| entry.shown.clone()).collect()
+    }
+
+    /// New credentials lead to a session too.
+    pub(super) fn renew(&self, id: &str, fragment: String, etag: String) {
+        let mut table = self.table();
+        let Table { sessions, fragments, .. } = &mut *table;
+        let Some(entry) = sessions.get_mut(id) else { return };
+        entry.etag = etag;
+        fragments.insert(fragment.clone(), id.to_owned());
+        entry.fragments.push(fragment);
+        if entry.fragments.len() > MOST_FRAGMENTS {
+            fragments.remove(&entry.fragments.remove(0));
+        }
+    }
+
+    /// It is over. Gives a session that no worker has.
+    pub(super) fn remove(&self, id: &str) -> Option<Box<Session>> {
+        let mut table = self.table();
+        let entry = table.sessions.remove(id)?;
+        for fragment in &entry.fragments {
+            table.fragments.remove(fragment);
+        }
+        match entry.place {
+            Place::Waiting(session, _) => Some(session),
+            Place::With(_) => None,
+        }
+    }
+
+    /// Forgets offers that nobody came back for.
+    pub(super) fn sweep(&self, patience: Duration) -> usize {
+        let old = |entry: &Entry| matches!(&entry.place, Place::Waiting(_, since) if since.elapsed() > patience);
+        let ids: Vec<String> =
+            self.table().sessions.iter().filter(|(_, entry)| old(entry)).map(|(id, _)| id.clone()).collect();
+        ids.iter().for_each(|id| drop(self.remove(id)));
+        ids.len()
+    }
+
+    /// No new sessions.
+    pub(super) fn drain(&self) {
+        self.table().draining = true;
+    }
+
+    /// Sessions now.
+    pub(super) fn len(&self) -> usize {
+        self.table().sessions.len()
+    }
+
+    /// A TCP connection and its writer.
+    pub(super) fn add_tcp(&self, writer: mpsc::Sender<Vec<u8>>) -> Option<u64> {
+        let mut table = self.table();
+        if table.tcp.len() >= self.most {
+            return None;
+        }
+        table.next_tcp += 1;
+        let id = table.next_tcp;
+        table.tcp.insert(id, writer);
+        Some(id)
+    }
+
+    /// The writer of a TCP connection.
+    pub(super) fn tcp(&self, id: u64) -> Option<mpsc::Sender<Vec<u8>>> {
+        self.table().tcp.get(&id).cloned()
+    }
+
+    /// It is closed.
+    pub(super) fn remove_tcp(&self, id: u64) {
+        self.table().tcp.remove(&id);
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Half-done offers of one address: a room full of browsers behind one router, all at once.
+const MOST_WAITING: usize = 64;
+/// Credentials that lead to one session.
+const MOST_FRAGMENTS: usize = 4;

@@ -1,0 +1,74 @@
+//! One session: its transport and its media, whichever way it goes. Made by an offer, adopted by the worker that the peer's
+//! first request reaches, driven by it from then on.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use super::playing::Playing;
+use super::publishing::Publishing;
+use super::snapshot::Snapshot;
+use super::transport::Transport;
+
+/// The session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: String,
+    pub(super) transport: Transport,
+    pub(super) media: Media,
+    pub(super) shown: Shown,
+    pub(super) began: Instant,
+    pub(super) is_connected: bool,
+    /// It waits for something that time alone brings.
+    pub(super) is_hot: bool,
+}
+
+/// Which way media goes.
+#[derive(Debug)]
+pub(super) enum Media {
+    /// From a publisher.
+    In(Box<Publishing>),
+    /// To a viewer.
+    Out(Box<Playing>),
+}
+
+/// What others are shown of a session.
+#[derive(Clone, Debug)]
+pub(super) struct Shown(Arc<Mutex<Snapshot>>);
+
+impl Shown {
+    /// From now on.
+    pub(super) fn new(snapshot: Snapshot) -> Shown {
+        Shown(Arc::new(Mutex::new(snapshot)))
+    }
+
+    /// As it is now.
+    pub(super) fn get(&self) -> Snapshot {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes it.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Snapshot)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Session {
+    /// Brings what others are shown up to date.
+    pub(super) fn show(&self) {
+        let path = self.transport.path().map(|path| {
+            let protocol = if path.tcp.is_some() { "tcp" } else { "udp" };
+            format!("{protocol} {}", path.remote)
+        });
+        let seconds = self.began.elapsed().as_secs();
+        self.shown.change(|shot| {
+            (shot.path, shot.seconds) = (path, seconds);
+            if self.is_connected {
+                "connected".clone_into(&mut shot.state);
+            }
+            match &self.media {
+                Media::In(publishing) => publishing.snapshot(shot),
+                Media::Out(playing) => playing.snapshot(shot),
+            }
+        });
+    }
+}

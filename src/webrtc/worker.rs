@@ -1,0 +1,514 @@
+//! One thread of WebRTC: its socket, its sessions, and the packets that its viewers share. A session belongs to the worker
+//! that its peer's first request reaches and never leaves it, so that nothing on a packet's way is locked. A viewer costs
+//! no task: one task reads the socket, one keeps the time, and one per rendition that somebody watches follows its frames.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::MissedTickBehavior;
+
+use super::Shared;
+use super::batch::Batch;
+use super::feed::{Feed, Feeds};
+use super::ice::{Credentials, Path};
+use super::playing::Wish;
+use super::registry::Found;
+use super::session::{Media, Session};
+use super::socket::Port;
+use super::stun::Request;
+use super::transport::{Received, Sent};
+use super::viewer::FeedId;
+use crate::hub;
+use crate::media::{Frame, Kind};
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// A datagram that reached another worker, or came over TCP.
+    Datagram(Path, Vec<u8>),
+    /// New ICE credentials for a session: ours, and the peer's fragment.
+    Restart(String, Credentials, String),
+    /// A session is over, and why; `goodbye`: the client said so.
+    Close { id: String, why: String, goodbye: bool },
+    /// All are over.
+    Drain,
+}
+
+/// Runs a worker until it is told to drain.
+pub(super) async fn run(
+    index: usize,
+    shared: Arc<Shared>,
+    socket: std::net::UdpSocket,
+    mut commands: mpsc::Receiver<Command>,
+) -> std::io::Result<()> {
+    let mut port = Port::new(socket)?;
+    let core = Rc::new(RefCell::new(Core::new(index, shared, port.room())));
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let outgoing = core.borrow().outgoing.clone();
+    loop {
+        tokio::select! {
+            readable = port.readable() => {
+                if readable.is_ok() {
+                    let now = Instant::now();
+                    // Some calls, then the others have their turn.
+                    for _ in 0..READS {
+                        if !port.receive(|path, datagram| core.borrow_mut().datagram(path, datagram, now)) {
+                            break;
+                        }
+                    }
+                }
+            }
+            command = commands.recv() => match command {
+                Some(Command::Drain) | None => {
+                    core.borrow_mut().drain();
+                    core.borrow_mut().flush(&port);
+                    return Ok(());
+                }
+                Some(command) => core.borrow_mut().obey(command),
+            },
+            _ = tick.tick(), if !core.borrow().is_idle() => core.borrow_mut().tick(),
+            () = outgoing.notified() => {}
+        }
+        Core::settle(&core);
+        core.borrow_mut().flush(&port);
+    }
+}
+
+/// What a worker has.
+pub(super) struct Core {
+    index: usize,
+    shared: Arc<Shared>,
+    sessions: HashMap<usize, Session>,
+    next: usize,
+    by_path: HashMap<Path, usize>,
+    by_fragment: HashMap<String, usize>,
+    by_id: HashMap<String, usize>,
+    /// Peers of other workers whose datagrams reach this one.
+    foreign: HashMap<Path, usize>,
+    feeds: Feeds,
+    followers: HashMap<FeedId, JoinHandle<()>>,
+    batch: Batch,
+    control: Vec<Sent>,
+    ticks: u64,
+    /// There is something to send that no select of the loop has brought about.
+    outgoing: Rc<tokio::sync::Notify>,
+}
+
+impl Core {
+    fn new(index: usize, shared: Arc<Shared>, room: usize) -> Core {
+        Core {
+            index,
+            shared,
+            sessions: HashMap::new(),
+            next: 0,
+            by_path: HashMap::new(),
+            by_fragment: HashMap::new(),
+            by_id: HashMap::new(),
+            foreign: HashMap::new(),
+            feeds: Feeds::default(),
+            followers: HashMap::new(),
+            batch: Batch::new(room),
+            control: Vec::new(),
+            ticks: 0,
+            outgoing: Rc::new(tokio::sync::Notify::new()),
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.sessions.is_empty() && self.feeds.is_empty() && self.index != 0
+    }
+
+    /// Routes a datagram: by the path it took, or by the session that a request names.
+    fn datagram(&mut self, path: Path, datagram: &[u8], now: Instant) {
+        if datagram.first().is_some_and(|first| *first < 4) {
+            return self.request(path, datagram, now);
+        }
+        if let Some(&at) = self.by_path.get(&path) {
+            let Some(session) = self.sessions.get_mut(&at) else { return };
+            let received = session.transport.datagram(path, datagram, now, &mut self.control);
+            return self.received(at, received, now);
+        }
+        if let Some(&owner) = self.foreign.get(&path) {
+            self.shared.tell(owner, Command::Datagram(path, datagram.to_vec()));
+        }
+    }
+
+    fn request(&mut self, path: Path, datagram: &[u8], now: Instant) {
+        let Some(request) = Request::read(datagram) else { return };
+        let at = match self.by_fragment.get(&request.local) {
+            Some(at) => *at,
+            None => match self.shared.registry.claim(&request.local, self.index) {
+                Found::Yours(session) => self.adopt(*session),
+                Found::With(owner) if owner != self.index => {
+                    if self.foreign.len() >= MOST_FOREIGN {
+                        self.foreign.clear();
+                    }
+                    self.foreign.insert(path, owner);
+                    return self.shared.tell(owner, Command::Datagram(path, datagram.to_vec()));
+                }
+                _ => return,
+            },
+        };
+        let Some(session) = self.sessions.get_mut(&at) else { return };
+        let received = session.transport.request(request, path, now, &mut self.control);
+        self.received(at, received, now);
+    }
+
+    fn adopt(&mut self, session: Session) -> usize {
+        self.next += 1;
+        let at = self.next;
+        self.by_fragment.insert(session.transport.fragment().to_owned(), at);
+        self.by_id.insert(session.id.clone(), at);
+        self.sessions.insert(at, session);
+        at
+    }
+
+    /// Acts on what a datagram led to.
+    fn received(&mut self, at: usize, received: Received, now: Instant) {
+        let Some(session) = self.sessions.get_mut(&at) else { return };
+        let outcome = match received {
+            Received::Nothing => return,
+            Received::Paths => {
+                let paths: Vec<Path> = session.transport.paths().collect();
+                self.by_path.retain(|path, owner| *owner != at || paths.contains(path));
+                self.by_path.extend(paths.into_iter().map(|path| (path, at)));
+                self.connected(at, now)
+            }
+            Received::Connected => self.connected(at, now),
+            Received::Rtp(packet) => match &mut session.media {
+                Media::In(publishing) => {
+                    let outcome = publishing.rtp(&packet.freeze(), now);
+                    session.is_hot |= publishing.is_waiting();
+                    outcome
+                }
+                Media::Out(_) => Ok(()),
+            },
+            Received::Rtcp(packets) => self.rtcp(at, packets.freeze(), now),
+            Received::Closed(why) => Err(why),
+        };
+        if let Err(why) = outcome {
+            self.end(at, &why, false);
+        }
+    }
+
+    fn connected(&mut self, at: usize, now: Instant) -> Result<(), String> {
+        let Some(session) = self.sessions.get_mut(&at) else { return Ok(()) };
+        if session.is_connected || !session.transport.is_connected() {
+            return Ok(());
+        }
+        session.is_connected = true;
+        let path = session.transport.path().map(|path| path.remote.to_string()).unwrap_or_default();
+        let took = session.began.elapsed();
+        tracing::info!(session = %session.id, %path, ?took, "WebRTC session connected");
+        session.show();
+        match &mut session.media {
+            Media::In(publishing) => publishing.connected(now),
+            Media::Out(_) => {
+                self.attach(at, now);
+                Ok(())
+            }
+        }
+    }
+
+    fn rtcp(&mut self, at: usize, packets: Bytes, now: Instant) -> Result<(), String> {
+        let Some(session) = self.sessions.get_mut(&at) else { return Ok(()) };
+        let path = session.transport.path();
+        match &mut session.media {
+            Media::In(publishing) => publishing.rtcp(packets, now),
+            Media::Out(playing) => {
+                let (Some(path), Some(srtp)) = (path, session.transport.srtp()) else { return Ok(()) };
+                self.batch.to(path);
+                let feeds = &self.feeds;
+                let lanes = |feed: FeedId, kind: Kind| feeds.lane(feed, kind);
+                match playing.rtcp(packets, lanes, (srtp, &mut self.batch), now) {
+                    Wish::Nothing => Ok(()),
+                    Wish::End => Err("the viewer said goodbye".to_owned()),
+                    Wish::KeyFrame => {
+                        self.refresh(at, now);
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
+    /// A viewer cannot go on: it is sent the newest group of pictures again where that is fresh, else the publisher is asked.
+    fn refresh(&mut self, at: usize, now: Instant) {
+        let Some(Session { media: Media::Out(playing), .. }) = self.sessions.get_mut(&at) else { return };
+        let Some(video) = &mut playing.video else { return };
+        let Some(feed) = video.outlet.feed() else { return };
+        let Some(lane) = self.feeds.lane(feed, Kind::Video) else { return };
+        let fresh = lane.newest_start().and_then(|start| lane.get(start)).zip(lane.newest());
+        let fresh = fresh.is_some_and(|(start, newest)| (newest - start.at).duration() <= FRESH);
+        if !fresh {
+            self.feeds.want_key(feed);
+        }
+        video.outlet.begin(feed, lane, true);
+        self.pour(at, Kind::Video, now);
+    }
+
+    /// Joins a viewer to the feeds of its stream, if the stream is there and has what was agreed on.
+    fn attach(&mut self, at: usize, now: Instant) {
+        let Some(Session { media: Media::Out(playing), .. }) = self.sessions.get_mut(&at) else { return };
+        let Some(stream) = self.shared.hub.stream(playing.name.as_str()) else { return };
+        for kind in [Kind::Video, Kind::Audio] {
+            let Some(sent) = playing.of(kind).filter(|sent| sent.outlet.feed().is_none()) else { continue };
+            let Some(origin) = super::whep::origin(&stream, kind, sent.agreed.codec) else { continue };
+            let (feed, begun) = self.feeds.open(&stream, &origin);
+            if begun {
+                self.feeds.starting.push(feed);
+            }
+            if let Some(lane) = self.feeds.lane(feed, kind)
+                && !sent.outlet.begin(feed, lane, kind == Kind::Video)
+                && kind == Kind::Video
+            {
+                stream.want_key_frame();
+            }
+            self.feeds.join(feed, at);
+        }
+        if playing.sent().all(|sent| sent.outlet.feed().is_some()) {
+            playing.waits_since = None;
+        }
+        self.pour(at, Kind::Audio, now);
+        self.pour(at, Kind::Video, now);
+    }
+
+    /// Sends a viewer what there is of one kind.
+    fn pour(&mut self, at: usize, kind: Kind, _now: Instant) {
+        let Some(session) = self.sessions.get_mut(&at) else { return };
+        let path = session.transport.path();
+        let Media::Out(playing) = &mut session.media else { return };
+        let (Some(path), Some(srtp)) = (path, session.transport.srtp()) else { return };
+        self.batch.to(path);
+        let feeds = &self.feeds;
+        let lanes = |feed: FeedId| feeds.lane(feed, kind);
+        let rate = playing.of(kind).and_then(|sent| sent.outlet.feed()).and_then(lanes).map_or(0.0, super::lane::Lane::speed);
+        // Four times the stream's own rate, so that a late viewer catches up, and never less than a key frame needs.
+        let budget = (rate * PACE / 8.0 * TICK.as_secs_f64()).max(LEAST_BURST) as usize;
+        session.is_hot |= playing.send(kind, lanes, (srtp, &mut self.batch), budget);
+    }
+
+    /// A frame of a feed: packed once, sent to all its viewers.
+    fn frame(&mut self, feed: FeedId, frame: &Frame) {
+        let kind = frame.kind();
+        self.feeds.push(feed, frame);
+        let viewers = self.feeds.viewers(feed);
+        let now = Instant::now();
+        for &at in viewers.iter() {
+            self.pour(at, kind, now);
+        }
+    }
+
+    /// A feed is over: its viewers wait for what comes next under the name.
+    fn over(&mut self, feed: FeedId) {
+        for &at in self.feeds.viewers(feed).iter() {
+            let Some(Session { media: Media::Out(playing), .. }) = self.sessions.get_mut(&at) else { continue };
+            playing.waits_since.get_or_insert_with(Instant::now);
+            for sent in playing.sent() {
+                if sent.outlet.feed() == Some(feed) || sent.outlet.target() == Some(feed) {
+                    sent.outlet.detach();
+                }
+            }
+        }
+        self.feeds.close(feed);
+        self.followers.remove(&feed);
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Datagram(path, datagram) => self.datagram(path, &datagram, Instant::now()),
+            Command::Restart(id, local, remote) => {
+                let Some(at) = self.by_id.get(&id).copied() else { return };
+                let Some(session) = self.sessions.get_mut(&at) else { return };
+                self.by_fragment.insert(local.fragment.clone(), at);
+                session.transport.restart(local, remote);
+            }
+            Command::Close { id, why, goodbye } => {
+                if let Some(at) = self.by_id.get(&id).copied() {
+                    self.end(at, &why, goodbye);
+                }
+            }
+            Command::Drain => self.drain(),
+        }
+    }
+
+    fn tick(&mut self) {
+        self.ticks += 1;
+        let now = Instant::now();
+        let slow = self.ticks % SLOW == 0;
+        let due: Vec<usize> = self
+            .sessions
+            .iter()
+            .filter(|(at, session)| slow || session.is_hot || (self.ticks + **at as u64) % SECOND == 0)
+            .map(|(at, _)| *at)
+            .collect();
+        for at in due {
+            if let Err(why) = self.turn(at, now, slow) {
+                self.end(at, &why, false);
+            }
+        }
+        if self.ticks % SECOND == 0 {
+            for feed in self.feeds.idle(now) {
+                if let Some(follower) = self.followers.remove(&feed) {
+                    follower.abort();
+                }
+                self.feeds.close(feed);
+            }
+            if self.index == 0 {
+                self.shared.sweep();
+            }
+        }
+    }
+
+    /// One session's turn in a tick.
+    fn turn(&mut self, at: usize, now: Instant, slow: bool) -> Result<(), String> {
+        let second = (self.ticks + at as u64) % SECOND == 0;
+        let Some(session) = self.sessions.get_mut(&at) else { return Ok(()) };
+        session.is_hot = false;
+        if slow || second {
+            session.transport.tick(now, &mut self.control)?;
+        }
+        let mut messages = Vec::new();
+        let mut pour = false;
+        let mut attach = false;
+        match &mut session.media {
+            Media::In(publishing) => {
+                publishing.tick(now, &mut messages)?;
+                if second {
+                    publishing.report(now, &mut messages);
+                }
+                session.is_hot |= publishing.is_waiting();
+            }
+            Media::Out(playing) => {
+                pour = true;
+                attach = session.is_connected && playing.sent().any(|sent| sent.outlet.feed().is_none());
+                if second {
+                    let report = playing.report(now, SystemTime::now());
+                    messages.extend((!report.is_empty()).then_some(report));
+                    playing.patience(now)?;
+                }
+            }
+        }
+        if let (Some(path), Some(srtp)) = (session.transport.path(), session.transport.srtp()) {
+            for message in messages {
+                if let Ok(sealed) = srtp.protect_rtcp(&message) {
+                    self.control.push((path, sealed.to_vec()));
+                }
+            }
+        }
+        if second {
+            session.show();
+        }
+        if attach && slow {
+            self.attach(at, now);
+        } else if pour {
+            self.pour(at, Kind::Video, now);
+        }
+        Ok(())
+    }
+
+    /// A session is over.
+    fn end(&mut self, at: usize, why: &str, goodbye: bool) {
+        let Some(mut session) = self.sessions.remove(&at) else { return };
+        session.transport.close(Instant::now(), &mut self.control);
+        session.show();
+        let shot = session.shown.get();
+        let (stream, protocol, peer, client) = (&shot.stream, shot.protocol, &shot.peer, &shot.client);
+        let (packets, lost, seconds) = (shot.packets, shot.lost, shot.seconds);
+        if session.is_connected {
+            tracing::info!(stream, protocol, peer, client, packets, lost, seconds, reason = why, "WebRTC session ended");
+        } else {
+            tracing::warn!(stream, protocol, peer, client, reason = why, "WebRTC session never connected");
+        }
+        self.shared.count_end(&session, why);
+        session.shown.change(|shot| why.clone_into(&mut shot.state));
+        if let (Media::In(publishing), true) = (&mut session.media, goodbye) {
+            publishing.finish();
+        }
+        self.by_path.retain(|_, owner| *owner != at);
+        self.by_fragment.retain(|_, owner| *owner != at);
+        self.by_id.remove(&session.id);
+        self.feeds.leave(at);
+        drop(self.shared.registry.remove(&session.id));
+    }
+
+    fn drain(&mut self) {
+        let all: Vec<usize> = self.sessions.keys().copied().collect();
+        for at in all {
+            self.end(at, "the server is shutting down", true);
+        }
+        self.followers.drain().for_each(|(_, follower)| follower.abort());
+    }
+
+    /// Starts the tasks of feeds that were opened.
+    fn settle(core: &Rc<RefCell<Core>>) {
+        let starting = std::mem::take(&mut core.borrow_mut().feeds.starting);
+        for feed in starting {
+            let Some(mut cursor) = core.borrow_mut().feeds.cursor(feed) else { continue };
+            let (held, outgoing) = (Rc::downgrade(core), core.borrow().outgoing.clone());
+            let follower = spawn_local(async move {
+                loop {
+                    let next = cursor.next().await;
+                    let Some(core) = held.upgrade() else { return };
+                    match next {
+                        Ok(Some(frame)) => core.borrow_mut().frame(feed, &frame),
+                        Ok(None) => {
+                            core.borrow_mut().over(feed);
+                            return;
+                        }
+                        Err(hub::Lagged { missed }) => {
+                            metrics::counter!("headwater_hub_readers_lagged_total").increment(1);
+                            tracing::warn!(missed, "a WebRTC worker fell behind a stream");
+                            cursor.skip_to_newest_start();
+                        }
+                    }
+                    outgoing.notify_one();
+                }
+            });
+            core.borrow_mut().followers.insert(feed, follower);
+        }
+    }
+
+    /// Hands everything that waits to the kernel.
+    fn flush(&mut self, port: &Port) {
+        let Core { batch, control, shared, .. } = self;
+        for (path, datagram) in control.drain(..) {
+            batch.push(path, &datagram);
+        }
+        batch.drain(|path, bytes, size| match path.tcp {
+            None => {
+                let sent = port.send(path, bytes, size);
+                shared.counters.sent(bytes.len(), bytes.len().div_ceil(size.max(1)), sent);
+            }
+            Some(id) => {
+                // A connection that takes nothing loses packets, as UDP does.
+                let taken = shared.registry.tcp(id).is_some_and(|writer| writer.try_send(bytes.to_vec()).is_ok());
+                shared.counters.sent(bytes.len(), 1, taken);
+            }
+        });
+    }
+}
+
+/// How often sessions that wait for something are looked at.
+const TICK: Duration = Duration::from_millis(5);
+/// Ticks between looks at all sessions.
+const SLOW: u64 = 10;
+/// Ticks in a second.
+const SECOND: u64 = 200;
+/// Calls to read the socket before others have their turn.
+const READS: usize = 8;
+/// Paths of other workers' peers that are remembered.
+const MOST_FOREIGN: usize = 4_096;
+/// A key frame younger than this serves a viewer that asks for one.
+const FRESH: Duration = Duration::from_secs(1);
+/// How much faster than it plays a viewer may be sent what it lacks.
+const PACE: f64 = 6.0;
+/// In bytes a tick: 25 Mbit/s.
+const LEAST_BURST: f64 = 16_384.0;
