@@ -156,6 +156,20 @@ impl Access {
             .ok_or(Refused::Key)
     }
 
+    /// Judges a secret that is shown beside the name, as WHIP does.
+    pub fn publish_with(&self, name: &StreamName, shown: Option<&str>, peer: IpAddr) -> Result<Grant, Refused> {
+        if self.keys.is_empty() {
+            let local = peer.to_canonical().is_loopback();
+            return if local { Ok(Grant { stream: name.clone() }) } else { Err(Refused::NotLocal) };
+        }
+        self.with_secret(name.clone(), shown.unwrap_or_default())
+    }
+
+    /// No keys: whoever is on this machine may publish.
+    pub fn is_open(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     fn with_secret(&self, stream: StreamName, shown: &str) -> Result<Grant, Refused> {
         // Every key is compared, so that the time does not tell which one came close.
         let opened = self.keys.iter().fold(false, |opened, key| {

@@ -7,6 +7,7 @@
 //! | [`rtmp`] | RTMP and RTMPS ingest: handshake, chunks, AMF, the session | packages or serves media |
 //! | [`hls`] | segmenter, rendition windows, playlists | touches HTTP |
 //! | [`transcode`] | ladder policy, worker processes, and all that names GStreamer | packages or serves media |
+//! | [`webrtc`] | WHIP and WHEP: one port, workers, sessions, packets | speaks HTTP |
 //! | [`http`] | listeners, TLS, routes, pages, the one error-to-response mapping | muxes or renders per viewer |
 //! | [`tls`] | certificates, and their reloading | listens |
 //! | [`config`] | file, environment and arguments, and nothing else reads those | acts on them |
@@ -18,7 +19,7 @@
 //! Who may import whom (kept by `tests/architecture.rs`):
 //!
 //! ```text
-//! media <- hub <- { rtmp  hls  transcode } <- http <- server <- main        access, config, logging, metrics, tls: leaves
+//! media <- hub <- { rtmp  hls  transcode  webrtc } <- http <- server <- main        access, config, logging, metrics, tls: leaves
 //! ```
 //!
 //! A frame's journey: `rtmp::chunk` (bytes to message) -> `media::flv` (message to [`media::Frame`]) ->

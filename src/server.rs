@@ -17,6 +17,7 @@ use crate::hls::{self, Hls};
 use crate::http::{self, Admin, Edge};
 use crate::hub::{self, Hub};
 use crate::transcode::{self, Transcoder};
+use crate::webrtc::{self, WebRtc};
 use crate::{metrics, rtmp, tls};
 
 /// Why the server ended other than as asked.
@@ -37,6 +38,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The port for WebRTC cannot be had.
+    #[error(transparent)]
+    Webrtc(#[from] webrtc::StartError),
     /// The certificate or its key cannot be used.
     #[error(transparent)]
     Tls(#[from] tls::Error),
@@ -57,9 +61,11 @@ impl Error {
     /// What the process ends with: 2 for what the configuration must mend, 3 for an address that cannot be had, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Http(http::StartError::Bind { .. }) | Error::Rtmp { .. } => 3,
+            Error::Http(http::StartError::Bind { .. })
+            | Error::Rtmp { .. }
+            | Error::Webrtc(webrtc::StartError::Bind { .. }) => 3,
             Error::Http(http::StartError::NoCertificate) | Error::Tls(_) | Error::Data { .. } => 2,
-            Error::Http(http::StartError::Thread(_)) | Error::Start(_) => 1,
+            Error::Http(http::StartError::Thread(_)) | Error::Webrtc(_) | Error::Start(_) => 1,
         }
     }
 }
@@ -97,6 +103,7 @@ pub struct Server {
     edge: Edge,
     admin: Admin,
     rtmp: Vec<SocketAddr>,
+    webrtc: Option<WebRtc>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -114,13 +121,15 @@ impl Server {
         let secure = config.rtmp.tls_listen.map(|addr| bind(addr, "rtmp.tls_listen")).transpose()?;
         let https = certificates.as_ref().map(|c| c.for_http()).transpose()?;
         let rtmps = certificates.as_ref().map(|c| c.for_rtmp()).transpose()?;
-        let edge = Edge::start(http_settings(&config), hls.clone(), https)?;
-        let shown = (hub.clone(), hls.clone(), transcoder.clone());
+        let webrtc = config.webrtc.enabled.then(|| WebRtc::start(webrtc_settings(&config), hub.clone())).transpose()?;
+        let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc)).transpose()?;
+        let edge = Edge::start(http_settings(&config), hls.clone(), https, signalling)?;
+        let shown = (hub.clone(), hls.clone(), transcoder.clone(), webrtc.clone());
         let admin = Admin::start(config.admin.listen, shown, edge.readiness())?;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let server = Server { hub: hub.clone(), edge, admin, rtmp: Vec::new(), stop: stop.clone(), tasks };
+        let server = Server { hub: hub.clone(), edge, admin, rtmp: Vec::new(), webrtc, stop: stop.clone(), tasks };
         let hub_keeper = hub.clone();
         let keep = stop.clone();
         server.tasks.spawn(async move { hub_keeper.keep(keep).await });
@@ -149,6 +158,11 @@ impl Server {
         self.rtmp.first().copied()
     }
 
+    /// Where media of WHIP and WHEP goes.
+    pub fn webrtc_addr(&self) -> Option<SocketAddr> {
+        self.webrtc.as_ref().map(WebRtc::addr)
+    }
+
     /// Where the operator's listener is.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin.addr()
@@ -158,6 +172,9 @@ impl Server {
     pub async fn drain(self, deadline: Duration) {
         self.edge.readiness().end();
         self.hub.drain();
+        if let Some(webrtc) = self.webrtc {
+            webrtc.drain().await;
+        }
         let (viewers, operators) =
             tokio::join!(self.edge.drain(deadline), self.admin.drain(Duration::from_millis(500)));
         if !(viewers && operators) {
@@ -197,6 +214,9 @@ impl Server {
         }
         for (addr, scheme) in self.rtmp.iter().zip(["rtmp", "rtmps"]) {
             tracing::info!("{scheme} listening on {scheme}://{addr}/live");
+        }
+        if let Some(webrtc) = &self.webrtc {
+            tracing::info!("webrtc listening on {} (UDP and TCP)", webrtc.addr());
         }
         tracing::info!("admin listening on http://{}", self.admin.addr());
         let base = match config.http.public_url.as_str() {
@@ -349,6 +369,30 @@ fn rules(options: &config::Transcode, stream: &str) -> transcode::Rules {
         config::LadderMode::Off => transcode::Mode::Off,
     };
     transcode::Rules { mode, rungs: rungs.iter().map(rule).collect() }
+}
+
+fn webrtc_settings(config: &Config) -> webrtc::Settings {
+    webrtc::Settings {
+        listen: config.webrtc.listen,
+        threads: threads(config.server.threads),
+        max_sessions: config.webrtc.max_sessions,
+        public: config.webrtc.public_addresses.clone(),
+        advertise_local: config.webrtc.advertise_local,
+        key_interval: config.webrtc.key_interval.get(),
+    }
+}
+
+fn signalling(config: &Config, webrtc: WebRtc) -> Result<http::Signalling, Error> {
+    let server = |text: &String| {
+        let config::IceServer { url, username, credential } = config::ice_server(text).map_err(Error::Start)?;
+        Ok(http::IceServer { url, username, credential })
+    };
+    Ok(http::Signalling {
+        webrtc,
+        access: Access::new(config.access.keys.clone()),
+        ice_servers: config.webrtc.ice_servers.iter().map(server).collect::<Result<_, Error>>()?,
+        wait: config.webrtc.wait.get(),
+    })
 }
 
 fn rtmp_settings(config: &config::Rtmp) -> rtmp::Settings {

@@ -8,6 +8,7 @@
 mod args;
 mod error;
 mod file;
+mod ice;
 mod ladder;
 mod load;
 mod options;
@@ -19,10 +20,11 @@ mod validate;
 pub use args::{Action, Invocation, names_gstreamer_registry};
 pub use error::{Error, Errors, Origin};
 pub use file::File;
+pub use ice::{IceServer, server as ice_server};
 pub use ladder::{BadPattern, BadRung, LadderRule, RungRule, StreamPattern};
 pub use load::{Effective, Input, load};
 pub use sections::{
     Access, Admin, Config, Data, Encoder, Hls, Http, Hub, LadderMode, Log, LogFormat, Preset, Rtmp, Server, Takeover,
-    Tls, Transcode, Unpublish,
+    Tls, Transcode, Unpublish, Webrtc,
 };
 pub use units::{BadUnit, Bitrate, Size, Time};

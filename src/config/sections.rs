@@ -2,7 +2,7 @@
 //! crate reads these values. What they may be together is checked in `validate`, not here.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -22,6 +22,8 @@ pub struct Config {
     pub admin: Admin,
     /// Where broadcasters come.
     pub rtmp: Rtmp,
+    /// Where browsers and WHIP broadcasters send and take media.
+    pub webrtc: Webrtc,
     /// The certificate of all TLS listeners.
     pub tls: Tls,
     /// Where files are kept.
@@ -120,6 +122,44 @@ impl Default for Rtmp {
             max_connections: 2_000,
             handshake_timeout: Time::secs(10),
             max_message: Size::mib(8),
+        }
+    }
+}
+
+/// `[webrtc]`: the port for media of WHIP and WHEP. Offers and answers go over HTTP.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Webrtc {
+    /// Serves WHIP and WHEP.
+    pub enabled: bool,
+    /// Address and port of media, UDP and TCP alike.
+    #[serde(deserialize_with = "units::address")]
+    pub listen: SocketAddr,
+    /// Addresses that clients reach this machine at, where they are not those of its interfaces.
+    pub public_addresses: Vec<IpAddr>,
+    /// Clients are told of the addresses of the interfaces too.
+    pub advertise_local: bool,
+    /// STUN and TURN servers that clients are told of: `stun:HOST:PORT`, `turn:USER:PASSWORD@HOST:PORT`.
+    pub ice_servers: Vec<String>,
+    /// Sessions at a time, both ways.
+    pub max_sessions: usize,
+    /// Publishers are asked for a key frame at least so often.
+    pub key_interval: Time,
+    /// A viewer of a stream that is off the air waits for it so long; zero refuses at once.
+    pub wait: Time,
+}
+
+impl Default for Webrtc {
+    fn default() -> Webrtc {
+        Webrtc {
+            enabled: true,
+            listen: everywhere(8189),
+            public_addresses: Vec::new(),
+            advertise_local: true,
+            ice_servers: Vec::new(),
+            max_sessions: 10_000,
+            key_interval: Time::secs(2),
+            wait: Time::secs(0),
         }
     }
 }

@@ -72,6 +72,14 @@ fn bounds(config: &Config, findings: &mut Findings<'_>) {
     // A key frame must fit; the length field of an RTMP message has 24 bits.
     findings.at_least("rtmp.max_message", rtmp.max_message, Size::kib(64));
     findings.at_most("rtmp.max_message", rtmp.max_message, Size::mib(16));
+    findings.at_least("webrtc.max_sessions", config.webrtc.max_sessions, 1);
+    findings.at_least("webrtc.key_interval", config.webrtc.key_interval, Time::millis(500));
+    findings.at_most("webrtc.wait", config.webrtc.wait, Time::secs(30));
+    for server in &config.webrtc.ice_servers {
+        if let Err(problem) = super::ice::server(server) {
+            findings.add(&["webrtc.ice_servers"], problem);
+        }
+    }
     findings.at_least("tls.reload_interval", config.tls.reload_interval, Time::secs(1));
     // Slow sources send one picture a second.
     findings.at_least("hub.media_idle", hub.media_idle, Time::secs(1));
@@ -84,8 +92,9 @@ fn bounds(config: &Config, findings: &mut Findings<'_>) {
 
 /// Two listeners on one address would take each other's connections, or keep the server from starting.
 fn listeners(config: &Config, findings: &mut Findings<'_>) {
-    let Config { http, admin, rtmp, .. } = config;
+    let Config { http, admin, rtmp, webrtc, .. } = config;
     let all = [
+        ("webrtc.listen", Some(webrtc.listen).filter(|_| webrtc.enabled)),
         ("http.listen", Some(http.listen)),
         ("http.tls_listen", http.tls_listen),
         ("admin.listen", Some(admin.listen)),

@@ -22,6 +22,7 @@ use super::worker::{Crew, Shared};
 use crate::hls::Hls;
 use crate::hub::{Hub, Stream};
 use crate::transcode::Transcoder;
+use crate::webrtc::WebRtc;
 
 /// The running listener. Dropping it closes it at once.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl Admin {
     /// there are no ladders.
     pub fn start(
         addr: SocketAddr,
-        (hub, hls, transcoder): (Hub, Hls, Option<Transcoder>),
+        (hub, hls, transcoder, webrtc): (Hub, Hls, Option<Transcoder>, Option<WebRtc>),
         readiness: Readiness,
     ) -> Result<Admin, StartError> {
         let sockets = bind(addr, 1, "admin.listen")?;
@@ -45,7 +46,7 @@ impl Admin {
         let counters = Arc::new(Counters::silent());
         let shared = Shared {
             manner: Manner::new(&settings, None, counters.clone()),
-            respond: Arc::new(Operator { hub, hls, transcoder, readiness, local: addr.ip().is_loopback() }),
+            respond: Arc::new(Operator { hub, hls, transcoder, webrtc, readiness, local: addr.ip().is_loopback() }),
             places: Places::new(MOST_CONNECTIONS),
             counters,
         };
@@ -69,6 +70,7 @@ struct Operator {
     hub: Hub,
     hls: Hls,
     transcoder: Option<Transcoder>,
+    webrtc: Option<WebRtc>,
     readiness: Readiness,
     /// Whether only this machine reaches the listener.
     local: bool,
@@ -98,6 +100,7 @@ impl Operator {
             "/readyz" => self.readiness.response(),
             "/metrics" => Ok(text("text/plain; version=0.0.4; charset=utf-8", self.metrics())),
             "/api/v1/streams" => Ok(text("application/json", self.streams())),
+            "/api/v1/sessions" => Ok(text("application/json", self.sessions())),
             "/api/v1/encoders" => Ok(text("application/json", self.encoders())),
             path => self.still(path, asked),
         }
@@ -119,6 +122,13 @@ impl Operator {
     fn encoders(&self) -> String {
         let probed = self.transcoder.as_ref().map(Transcoder::probed).unwrap_or_default();
         json!({ "found": *probed }).to_string()
+    }
+
+    /// Publishers and viewers over WebRTC.
+    fn sessions(&self) -> String {
+        let mut sessions = self.webrtc.as_ref().map(WebRtc::sessions).unwrap_or_default();
+        sessions.sort_by(|a, b| (&a.stream, a.protocol, &a.id).cmp(&(&b.stream, b.protocol, &b.id)));
+        json!({ "sessions": sessions }).to_string()
     }
 
     fn streams(&self) -> String {
@@ -188,6 +198,7 @@ const HOME: &str = "<!doctype html>
 <h1>Headwater</h1>
 <ul>
 <li><a href=\"/api/v1/streams\">What is live</a></li>
+<li><a href=\"/api/v1/sessions\">Who publishes and watches over WebRTC</a></li>
 <li><a href=\"/api/v1/encoders\">What this machine encodes with</a></li>
 <li><a href=\"/metrics\">Metrics</a></li>
 <li><a href=\"/healthz\">Alive?</a></li>

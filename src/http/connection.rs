@@ -25,12 +25,21 @@ use super::counters::Counters;
 use super::error::Error;
 use super::pulse::{Pulse, Verdict};
 use super::settings::Settings;
+use super::signalling::Ends;
 use super::watched::Watched;
 
 /// Answers requests.
 pub(super) trait Respond: Clone + Send + Sync + 'static {
     fn respond(&self, asked: &Asked) -> impl Future<Output = Response<Body>> + Send;
+
+    /// Takes a request whose body counts, or gives it back. On the heap: these are rare, and viewers' requests are many.
+    fn signal(&self, request: Request<Incoming>, _ends: Option<Ends>) -> Result<Signal, Request<Incoming>> {
+        Err(request)
+    }
 }
+
+/// The answer to a request whose body counts.
+pub(super) type Signal = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 /// Answers every request that there is no room: for connections beyond the limit.
 #[derive(Clone, Debug)]
@@ -146,11 +155,14 @@ fn answer<R: Respond>(
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<R> {
     let in_flight = pulse.begin();
     let respond = respond.clone();
+    let signal = respond.signal(request, pulse.ends());
     // At once, so that the request lets go of the buffer before it is held.
-    let asked = Asked::of(&request);
-    drop(request);
+    let asked = signal.map_err(|request| Asked::of(&request));
     async move {
-        let mut response = respond.respond(&asked).await;
+        let mut response = match asked {
+            Ok(signal) => signal.await,
+            Err(asked) => respond.respond(&asked).await,
+        };
         let body = response.body_mut();
         body.keep(in_flight);
         if framed {

@@ -18,7 +18,7 @@ use super::error::Error;
 use super::pages::Pages;
 use super::viewer::{self, Viewer};
 use super::worker::{Crew, Shared};
-use super::{Settings, Source, socket};
+use super::{Settings, Signalling, Source, socket};
 
 /// The running edge. Dropping it closes everything at once; [`Edge::drain`] is the gentle way.
 #[derive(Debug)]
@@ -35,6 +35,7 @@ impl Edge {
         settings: Settings,
         source: S,
         tls: Option<Arc<rustls::ServerConfig>>,
+        signalling: Option<Signalling>,
     ) -> Result<Edge, StartError> {
         let threads = match settings.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -61,6 +62,7 @@ impl Edge {
             origins: Origins::new(&settings.allow_origins),
             counters: counters.clone(),
             readiness: readiness.clone(),
+            signalling,
         };
         let shared = Shared {
             manner: Manner::new(&settings, tls.map(TlsAcceptor::from), counters.clone()),
@@ -107,6 +109,10 @@ impl Readiness {
     /// From now on `/readyz` answers 503, so that a balancer in front sends its viewers elsewhere.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        !self.ended.load(Ordering::Relaxed)
     }
 
     pub(super) fn response(&self) -> Result<Response<Body>, Error> {

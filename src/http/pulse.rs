@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
+use super::signalling::Ends;
+
 /// Counts ticks from 1; 0 stands for "not". Knows how many of them a peer may take.
 #[derive(Clone, Debug)]
 pub(super) struct Clock(Arc<Ticks>);
@@ -81,6 +83,7 @@ pub(super) enum Overdue {
 #[derive(Debug)]
 pub(super) struct Pulse {
     clock: Clock,
+    ends: Option<Ends>,
     /// Requests whose answer has not been handed over completely.
     in_flight: AtomicU32,
     /// When the connection last had a request in flight or moved bytes.
@@ -101,10 +104,11 @@ pub(super) struct Pulse {
 
 impl Pulse {
     /// Of a connection accepted now: it owes us a request.
-    pub(super) fn new(clock: Clock) -> Arc<Pulse> {
+    pub(super) fn new(clock: Clock, ends: Option<Ends>) -> Arc<Pulse> {
         let now = clock.now();
         Arc::new(Pulse {
             clock,
+            ends,
             in_flight: AtomicU32::new(0),
             quiet_since: AtomicU32::new(now),
             head_since: AtomicU32::new(now),
@@ -115,6 +119,11 @@ impl Pulse {
             verdict: AtomicU8::new(0),
             waker: OnceLock::new(),
         })
+    }
+
+    /// Both ends of the connection, where they are known.
+    pub(super) fn ends(&self) -> Option<Ends> {
+        self.ends
     }
 
     /// From now on, bytes that come while no request is in flight begin a head.
@@ -257,7 +266,7 @@ mod tests {
 
     fn fresh() -> (Clock, Arc<Pulse>) {
         let clock = Clock::new(Patience { header: 2, idle: 5, write: 3, answer: 8 });
-        let pulse = Pulse::new(clock.clone());
+        let pulse = Pulse::new(clock.clone(), None);
         pulse.reads_are_heads();
         (clock, pulse)
     }

@@ -8,18 +8,20 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
-use hyper::{Method, Response};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response};
 use metrics::{Gauge, Histogram};
 
 use super::asked::Asked;
 use super::body::Body;
-use super::connection::Respond;
+use super::connection::{Respond, Signal};
 use super::cors::Origins;
 use super::counters::{Counters, Kind};
 use super::edge::Readiness;
 use super::error::Error;
 use super::pages::Pages;
 use super::route::Route;
+use super::signalling::{self, Ends, Signalling};
 use super::{Source, directives, media, playlist, still};
 use crate::hls::Reload;
 
@@ -31,9 +33,24 @@ pub(super) struct Viewer<S> {
     pub(super) origins: Origins,
     pub(super) counters: Arc<Counters>,
     pub(super) readiness: Readiness,
+    /// None where WebRTC is off.
+    pub(super) signalling: Option<Signalling>,
 }
 
 impl<S: Source> Respond for Arc<Viewer<S>> {
+    fn signal(&self, request: Request<Incoming>, ends: Option<Ends>) -> Result<Signal, Request<Incoming>> {
+        let (true, Some(ends), true) = (signalling::is_ours(request.uri().path()), ends, self.signalling.is_some()) else {
+            return Err(request);
+        };
+        let viewer = self.clone();
+        Ok(Box::pin(async move {
+            let Some(signalling) = &viewer.signalling else { return Error::Draining.response() };
+            let response = signalling.respond(request, ends, &viewer.origins, &viewer.readiness).await;
+            viewer.counters.request(Kind::Signalling, response.status());
+            response
+        }))
+    }
+
     async fn respond(&self, asked: &Asked) -> Response<Body> {
         let mut kind = Kind::None;
         let answer = match admitted(asked) {

@@ -122,7 +122,7 @@ mod tests {
 
     async fn told(opening: &[u8]) -> (io::Result<bool>, Vec<u8>) {
         let clock = Clock::new(Patience { header: 1, idle: 1, write: 1, answer: 1 });
-        let mut watched = Watched::new(opening, Pulse::new(clock), Counter::noop());
+        let mut watched = Watched::new(opening, Pulse::new(clock, None), Counter::noop());
         let http2 = watched.opens_http2().await;
         let mut seen = Vec::new();
         watched.read_to_end(&mut seen).await.unwrap();

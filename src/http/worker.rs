@@ -18,6 +18,7 @@ use super::connection::{Full, Manner, Respond};
 use super::counters::{Counters, Places};
 use super::pulse::{Clock, Patience, Pulse};
 use super::settings::Settings;
+use super::signalling::Ends;
 
 /// The threads of one listener. Dropping it ends them at once.
 #[derive(Debug)]
@@ -161,7 +162,8 @@ impl<R: Respond> Worker<R> {
         if stream.set_nodelay(true).is_err() {
             return;
         }
-        let pulse = Pulse::new(self.clock.clone());
+        let ends = stream.peer_addr().ok().zip(stream.local_addr().ok()).map(|(peer, local)| Ends { peer, local });
+        let pulse = Pulse::new(self.clock.clone(), ends);
         let shared = self.shared.clone();
         let Some(place) = shared.places.take(&shared.counters.connections) else {
             return self.refuse(stream, secure, pulse);

@@ -51,7 +51,7 @@ pub use sdp::BadOffer;
 pub use snapshot::Snapshot;
 
 use crate::access::StreamName;
-use crate::hub::{Hub, PublishError, Source, StreamState};
+use crate::hub::{self, Hub, PublishError, Source, Status, StreamState};
 use counters::Counters;
 use dtls::Identity;
 use ice::Credentials;
@@ -228,13 +228,24 @@ impl WebRtc {
     }
 
     /// Answers a viewer's offer.
-    pub fn play(&self, name: &StreamName, offer: &str, client: &Client) -> Result<Answered, Refusal> {
+    ///
+    /// `wait`: how long to wait for a stream that is off the air.
+    pub async fn play(
+        &self,
+        name: &StreamName,
+        offer: &str,
+        client: &Client,
+        wait: Duration,
+    ) -> Result<Answered, Refusal> {
         let offer = Offer::read(offer)?;
-        let stream = self.shared.hub.stream(name.as_str()).ok_or_else(|| Refusal::OffAir(name.to_string()))?;
-        let status = stream.status();
-        if matches!(status.state, StreamState::Starting | StreamState::Ended) {
-            return Err(Refusal::OffAir(name.to_string()));
-        }
+        let status = match self.on_air(name) {
+            Some(status) => status,
+            None if wait.is_zero() => return Err(Refusal::OffAir(name.to_string())),
+            None => {
+                let goes_live = tokio::time::timeout(wait, self.goes_live(name)).await;
+                goes_live.map_err(|_| Refusal::OffAir(name.to_string()))?
+            }
+        };
         let draw = || -> Result<whep::Drawn, Refusal> {
             let (ssrc, first) = (self.number()?, self.number()? as u16);
             Ok(whep::Drawn { ssrc, repair: ssrc.wrapping_add(1), first })
@@ -306,6 +317,23 @@ impl WebRtc {
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let join = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
         let _ = tokio::time::timeout(DRAIN, join).await;
+    }
+
+    fn on_air(&self, name: &StreamName) -> Option<Status> {
+        let status = self.shared.hub.stream(name.as_str())?.status();
+        (!matches!(status.state, StreamState::Starting | StreamState::Ended)).then_some(status)
+    }
+
+    async fn goes_live(&self, name: &StreamName) -> Status {
+        let mut events = self.shared.hub.events();
+        loop {
+            if let Some(status) = self.on_air(name) {
+                return status;
+            }
+            if let Err(hub::Lagged { .. }) = events.next().await {
+                events.skip_to_newest_start();
+            }
+        }
     }
 
     fn answer(

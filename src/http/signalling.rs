@@ -1,0 +1,413 @@
+//! WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep) over HTTP: offers and answers, candidates, farewells. Bodies are read here
+//! and nowhere else. Knows nothing of media; asks `webrtc`.
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use serde_json::json;
+
+use super::body::Body;
+use super::cors::Origins;
+use super::edge::Readiness;
+use crate::access::{Access, Refused, StreamName};
+use crate::hub::PublishError;
+use crate::webrtc::{Answered, Client, Patched, Refusal, WebRtc};
+
+/// Both ends of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    /// The client's.
+    pub(super) peer: SocketAddr,
+    /// Ours.
+    pub(super) local: SocketAddr,
+}
+
+/// What answers WHIP and WHEP requests.
+#[derive(Clone, Debug)]
+pub struct Signalling {
+    /// Where sessions are made.
+    pub webrtc: WebRtc,
+    /// Who may publish.
+    pub access: Access,
+    /// STUN and TURN servers that clients are told of.
+    pub ice_servers: Vec<IceServer>,
+    /// A viewer of a stream that is off the air waits for it so long.
+    pub wait: Duration,
+}
+
+/// A STUN or TURN server, RFC 9725 section 4.6.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IceServer {
+    /// `stun:...` or `turn:...`.
+    pub url: String,
+    /// Of TURN.
+    pub username: String,
+    /// Of TURN.
+    pub credential: String,
+}
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place<'a> {
+    /// `/whip/NAME` or `/whep/NAME`
+    Endpoint(Protocol, &'a str),
+    /// `/whip/NAME/ID`
+    Session(Protocol, &'a str, &'a str),
+    /// `/whip/NAME/ID/status`
+    Status(Protocol, &'a str),
+    /// With a slash too many: where it should go.
+    Slashed(Protocol, &'a str),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Whip,
+    Whep,
+}
+
+impl Protocol {
+    fn name(self) -> &'static str {
+        match self {
+            Protocol::Whip => "whip",
+            Protocol::Whep => "whep",
+        }
+    }
+}
+
+/// Whether a path is one of these.
+pub(super) fn is_ours(path: &str) -> bool {
+    path.starts_with("/whip/") || path.starts_with("/whep/")
+}
+
+/// Why a request is not served: RFC 9457.
+#[derive(Debug)]
+struct Problem {
+    status: StatusCode,
+    detail: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
+        Problem { status, detail: detail.into(), headers: Vec::new() }
+    }
+
+    fn with(mut self, name: HeaderName, value: impl AsRef<str>) -> Problem {
+        if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    fn response(self) -> Response<Body> {
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let problem =
+            json!({ "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.detail });
+        let mut response = answer(self.status, "application/problem+json", problem.to_string());
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+impl Signalling {
+    /// Answers a request for one of our paths.
+    pub(super) async fn respond(
+        &self,
+        request: Request<Incoming>,
+        ends: Ends,
+        origins: &Origins,
+        readiness: &Readiness,
+    ) -> Response<Body> {
+        let origin = request.headers().get(header::ORIGIN).and_then(|o| HeaderValue::from_bytes(o.as_bytes()).ok());
+        let served = self.serve(request, ends, readiness).await;
+        let mut response = served.unwrap_or_else(Problem::response);
+        origins.open(origin.as_ref(), response.headers_mut());
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+
+    async fn serve(&self, request: Request<Incoming>, ends: Ends, readiness: &Readiness) -> Result<Response<Body>, Problem> {
+        let (head, body) = request.into_parts();
+        let place = place(head.uri.path())?;
+        match (place, head.method) {
+            (Place::Slashed(protocol, name), _) => Err(Problem::new(StatusCode::TEMPORARY_REDIRECT, "without the slash")
+                .with(header::LOCATION, format!("/{}/{name}", protocol.name()))),
+            (Place::Endpoint(protocol, _), Method::OPTIONS) => Ok(self.options(protocol, ENDPOINT_METHODS)),
+            (Place::Session(protocol, ..) | Place::Status(protocol, _), Method::OPTIONS) => {
+                Ok(self.options(protocol, SESSION_METHODS))
+            }
+            (Place::Endpoint(protocol, name), Method::POST) => {
+                if !readiness.is_ready() {
+                    return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down")
+                        .with(header::RETRY_AFTER, "1"));
+                }
+                let name = StreamName::new(name).map_err(|bad| Problem::new(StatusCode::NOT_FOUND, bad.to_string()))?;
+                if protocol == Protocol::Whip {
+                    self.admit(&name, &head.headers, ends.peer.ip())?;
+                }
+                expect(&head.headers, "application/sdp")?;
+                let offer = text(body).await?;
+                let client = client(&head.headers, ends);
+                let answered = match protocol {
+                    Protocol::Whip => self.webrtc.publish(&name, &offer, &client),
+                    Protocol::Whep => self.webrtc.play(&name, &offer, &client, self.wait).await,
+                };
+                Ok(self.created(protocol, &name, answered.map_err(problem)?))
+            }
+            (Place::Session(_, name, id), Method::PATCH) => {
+                self.of_stream(name, id)?;
+                expect(&head.headers, FRAGMENT)?;
+                let etag = if_match(&head.headers)?;
+                let body = text(body).await?;
+                let patched = self.webrtc.patch(id, etag.as_deref(), &body, &client(&head.headers, ends));
+                Ok(self.patched(patched.map_err(problem)?))
+            }
+            (Place::Session(_, name, id), Method::DELETE) => {
+                self.of_stream(name, id)?;
+                self.webrtc.end(id, "the client ended the session", true);
+                Ok(answer(StatusCode::OK, "text/plain; charset=utf-8", String::new()))
+            }
+            (Place::Status(_, id), Method::GET) => {
+                let shot = self.webrtc.session(id).ok_or_else(|| problem(Refusal::Gone))?;
+                let shot = serde_json::to_string(&shot).unwrap_or_default();
+                Ok(answer(StatusCode::OK, "application/json", shot))
+            }
+            (Place::Endpoint(..), _) => {
+                Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "post an offer here").with(header::ALLOW, ENDPOINT_METHODS))
+            }
+            _ => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "a session takes PATCH and DELETE")
+                .with(header::ALLOW, SESSION_METHODS)),
+        }
+    }
+
+    /// A session's address has its stream's name: another name is another address.
+    fn of_stream(&self, name: &str, id: &str) -> Result<(), Problem> {
+        let shot = self.webrtc.session(id).filter(|shot| shot.stream == name);
+        shot.map(drop).ok_or_else(|| problem(Refusal::Gone))
+    }
+
+    fn admit(&self, name: &StreamName, headers: &HeaderMap, peer: IpAddr) -> Result<(), Problem> {
+        let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
+        self.access.publish_with(name, token, peer).map(drop).map_err(|refused| match refused {
+            Refused::Key => Problem::new(StatusCode::UNAUTHORIZED, WRONG_KEY)
+                .with(header::WWW_AUTHENTICATE, "Bearer realm=\"headwater\""),
+            Refused::NotLocal => Problem::new(StatusCode::FORBIDDEN, refused.to_string()),
+            Refused::Name(_) => Problem::new(StatusCode::NOT_FOUND, refused.to_string()),
+        })
+    }
+
+    fn options(&self, protocol: Protocol, methods: &'static str) -> Response<Body> {
+        let mut response = answer(StatusCode::NO_CONTENT, "application/sdp", String::new());
+        let headers = response.headers_mut();
+        headers.remove(header::CONTENT_TYPE);
+        headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+        headers.insert(ACCEPT_POST, HeaderValue::from_static("application/sdp"));
+        headers.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ASKED);
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+        if protocol == Protocol::Whep || self.access.is_open() {
+            self.links(headers);
+        }
+        response
+    }
+
+    fn created(&self, protocol: Protocol, name: &StreamName, answered: Answered) -> Response<Body> {
+        let mut response = answer(StatusCode::CREATED, "application/sdp", answered.sdp);
+        let headers = response.headers_mut();
+        let location = format!("/{}/{name}/{}", protocol.name(), answered.id);
+        for (name, value) in [(header::LOCATION, location), (header::ETAG, answered.etag)] {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        }
+        headers.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
+        self.links(headers);
+        response
+    }
+
+    fn patched(&self, patched: Patched) -> Response<Body> {
+        match patched {
+            Patched::Noted => {
+                let mut response = answer(StatusCode::NO_CONTENT, FRAGMENT, String::new());
+                response.headers_mut().remove(header::CONTENT_TYPE);
+                response
+            }
+            Patched::Restarted(fragment, etag) => {
+                let mut response = answer(StatusCode::OK, FRAGMENT, fragment);
+                if let Ok(etag) = HeaderValue::from_str(&etag) {
+                    response.headers_mut().insert(header::ETAG, etag);
+                }
+                response
+            }
+        }
+    }
+
+    fn links(&self, headers: &mut HeaderMap) {
+        for server in &self.ice_servers {
+            let mut link = format!("<{}>; rel=\"ice-server\"", server.url);
+            if !server.username.is_empty() {
+                // Writing to a text cannot fail.
+                let _ = write!(
+                    link,
+                    "; username=\"{}\"; credential=\"{}\"; credential-type=\"password\"",
+                    server.username, server.credential
+                );
+            }
+            if let Ok(mut link) = HeaderValue::from_str(&link) {
+                link.set_sensitive(true);
+                headers.append(header::LINK, link);
+            }
+        }
+    }
+}
+
+fn place(path: &str) -> Result<Place<'_>, Problem> {
+    let nothing = || Problem::new(StatusCode::NOT_FOUND, "nothing is at this address");
+    let mut parts = path.split('/').skip(1);
+    let protocol = match parts.next() {
+        Some("whip") => Protocol::Whip,
+        Some("whep") => Protocol::Whep,
+        _ => return Err(nothing()),
+    };
+    let name = parts.next().unwrap_or_default();
+    StreamName::check(name).map_err(|bad| Problem::new(StatusCode::NOT_FOUND, bad.to_string()))?;
+    match (parts.next(), parts.next(), parts.next()) {
+        (None, ..) => Ok(Place::Endpoint(protocol, name)),
+        (Some(""), None, _) => Ok(Place::Slashed(protocol, name)),
+        (Some(id), None, _) => Ok(Place::Session(protocol, name, id)),
+        (Some(id), Some("status"), None) => Ok(Place::Status(protocol, id)),
+        _ => Err(nothing()),
+    }
+}
+
+fn problem(refusal: Refusal) -> Problem {
+    let detail = refusal.to_string();
+    match refusal {
+        Refusal::Offer(_) | Refusal::Fragment => Problem::new(StatusCode::BAD_REQUEST, detail),
+        Refusal::NoCodec(_) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
+        Refusal::Publish(PublishError::Busy { .. }) => Problem::new(StatusCode::CONFLICT, detail),
+        Refusal::Publish(_) | Refusal::Full(_) => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(header::RETRY_AFTER, "5")
+        }
+        Refusal::OffAir(_) => Problem::new(StatusCode::NOT_FOUND, detail).with(header::RETRY_AFTER, "2"),
+        Refusal::Gone => Problem::new(StatusCode::NOT_FOUND, detail),
+        Refusal::Changed(ref etag) => Problem::new(StatusCode::PRECONDITION_FAILED, detail).with(header::ETAG, etag),
+        Refusal::Internal(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail),
+    }
+}
+
+/// RFC 9725 section 4.3.2: the entity tag for candidates, a star for a restart; without one nothing is done.
+fn if_match(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    match headers.get(header::IF_MATCH).map(|value| value.to_str().unwrap_or_default().trim()) {
+        None => Err(Problem::new(
+            StatusCode::PRECONDITION_REQUIRED,
+            "say If-Match: the session's entity tag for candidates, * for an ICE restart",
+        )),
+        Some("*") => Ok(None),
+        Some(etag) => Ok(Some(etag.to_owned())),
+    }
+}
+
+fn expect(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
+    let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let said = said.split(';').next().unwrap_or_default().trim();
+    if said.eq_ignore_ascii_case(wanted) {
+        return Ok(());
+    }
+    let accept = if wanted == FRAGMENT { ACCEPT_PATCH } else { ACCEPT_POST };
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("the body must be {wanted}")).with(accept, wanted))
+}
+
+async fn text(mut body: Incoming) -> Result<String, Problem> {
+    let read = async {
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+            bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+            if bytes.len() > LARGEST {
+                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 64 KiB"));
+            }
+        }
+        Ok(bytes)
+    };
+    let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
+    let bytes = tokio::time::timeout(PATIENCE, read).await.map_err(late)??;
+    String::from_utf8(bytes.to_vec()).map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the body is no text"))
+}
+
+fn client(headers: &HeaderMap, ends: Ends) -> Client {
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    Client {
+        peer: SocketAddr::new(ends.peer.ip().to_canonical(), ends.peer.port()),
+        local: Some(ends.local.ip().to_canonical()),
+        agent: agent.chars().filter(|c| !c.is_control()).take(LONGEST_AGENT).collect(),
+    }
+}
+
+/// RFC 6750 section 2.1.
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn answer(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::one(Bytes::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+const WRONG_KEY: &str = "wrong stream key; send it as a bearer token (in OBS: the Bearer Token field)";
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+const ENDPOINT_METHODS: &str = "POST, OPTIONS";
+const SESSION_METHODS: &str = "PATCH, DELETE, OPTIONS";
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("Location, ETag, Link, Accept-Patch, Accept-Post, Retry-After, WWW-Authenticate");
+/// By name: a star does not stand for Authorization (Fetch standard, section 3.3.3).
+const ASKED: HeaderValue = HeaderValue::from_static("Authorization, Content-Type, If-Match");
+/// Bytes of a body.
+const LARGEST: usize = 64 * 1024;
+/// A body is here within this time.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Characters of a client's name.
+const LONGEST_AGENT: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn paths_name_endpoints_and_sessions() {
+        for (path, expected) in [
+            ("/whip/show", Place::Endpoint(Protocol::Whip, "show")),
+            ("/whep/show/", Place::Slashed(Protocol::Whep, "show")),
+            ("/whip/show/abc", Place::Session(Protocol::Whip, "show", "abc")),
+            ("/whep/show/abc/status", Place::Status(Protocol::Whep, "abc")),
+        ] {
+            assert_eq!(place(path).unwrap(), expected, "{path}");
+        }
+        for path in ["/whip/", "/whip/.hidden", "/whip/a b", "/whep/show/abc/status/x", "/whep/show/abc/other"] {
+            assert_eq!(place(path).unwrap_err().status, StatusCode::NOT_FOUND, "{path}");
+        }
+    }
+
+    #[test]
+    fn bearer_tokens_are_read_as_rfc_6750_has_them() {
+        assert_eq!((bearer("Bearer abc"), bearer("bearer  abc ")), (Some("abc"), Some("abc")));
+        assert_eq!((bearer("Basic abc"), bearer("abc")), (None, None));
+    }
+}
