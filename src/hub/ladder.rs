@@ -68,6 +68,7 @@ pub enum RungState {
 pub struct Ladder {
     rungs: Vec<Arc<Rung>>,
     stand_in: Option<Arc<Rung>>,
+    spoken: Option<Arc<Rung>>,
     misfit: OnceLock<&'static str>,
     asked: Asked,
     wake: Notify,
@@ -89,7 +90,13 @@ struct Asked(AtomicU64);
 impl Ladder {
     /// Of these rungs, the best first. `stand_in`: offered in place of a source that players cannot switch to.
     pub fn new(rungs: Vec<Arc<Rung>>, stand_in: Option<Arc<Rung>>) -> Ladder {
-        Ladder { rungs, stand_in, misfit: OnceLock::new(), asked: Asked::default(), wake: Notify::new() }
+        let misfit = OnceLock::new();
+        Ladder { rungs, stand_in, spoken: None, misfit, asked: Asked::default(), wake: Notify::new() }
+    }
+
+    /// With a rung of sound as conversations have it, for viewers that take no other; offered to nobody else.
+    pub fn with_spoken(self, spoken: Option<Arc<Rung>>) -> Ladder {
+        Ladder { spoken, ..self }
     }
 
     /// The rungs that are offered beside the source, the best first.
@@ -102,9 +109,14 @@ impl Ladder {
         self.stand_in.as_ref()
     }
 
+    /// The rung of sound in Opus, of a source whose sound is in another codec.
+    pub fn spoken(&self) -> Option<&Arc<Rung>> {
+        self.spoken.as_ref()
+    }
+
     /// Every rung, offered or not, the best first.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Rung>> {
-        self.stand_in.iter().chain(&self.rungs)
+        self.stand_in.iter().chain(&self.rungs).chain(&self.spoken)
     }
 
     /// Why players cannot switch to the source, in words for its broadcaster: then the stand-in is offered instead.

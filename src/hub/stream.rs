@@ -13,7 +13,7 @@ use super::log::{Entry, Log, Reader};
 use super::timeline::{Counts, Placement, Timeline};
 use super::{Budget, Limits, Source};
 use crate::access::StreamName;
-use crate::media::{Config, Frame, Kind, Time};
+use crate::media::{Codec, Config, Frame, Kind, Time};
 
 /// What a stream is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,6 +110,7 @@ struct Live {
     still: Option<Bytes>,
     /// Time of the newest picture, and whether one came after that is shown before it.
     newest: Option<Time>,
+    newest_of_all: Option<Time>,
     reordered: bool,
     /// How often a reader needed a key frame sooner than one would come.
     keys_wanted: u64,
@@ -152,6 +153,7 @@ impl Stream {
             placed: Vec::new(),
             log: None,
             newest: None,
+            newest_of_all: None,
             reordered: false,
             keys_wanted: 0,
             ladder: watch::Sender::new(None),
@@ -225,6 +227,9 @@ impl Stream {
         if live.timeline.counts.forced_cuts > 0 {
             ladder.set_misfit(NO_KEY_FRAME);
         }
+        if live.video.as_ref().is_some_and(|video| matches!(video.codec(), Codec::Vp8 | Codec::Vp9)) {
+            ladder.set_misfit(NO_HLS_CODEC);
+        }
         live.ladder.send_replace(Some(ladder));
     }
 
@@ -245,6 +250,11 @@ impl Stream {
 
     pub(super) fn keys_wanted(&self) -> u64 {
         self.live().keys_wanted
+    }
+
+    /// The latest time that any of its frames is shown or heard at.
+    pub fn newest(&self) -> Option<Time> {
+        self.live().newest_of_all
     }
 
     /// Its state alone.
@@ -324,6 +334,7 @@ impl Stream {
             live.frames += 1;
             live.bytes += frame.payload.len() as u64;
             live.state = StreamState::Live;
+            live.newest_of_all = live.newest_of_all.max(Some(frame.pts));
             if kind == Kind::Video {
                 live.reordered |= live.newest.is_some_and(|newest| frame.pts < newest);
                 live.newest = live.newest.max(Some(frame.pts));
@@ -347,6 +358,10 @@ impl Stream {
 /// What a broadcaster is told whose segments had to be cut between key frames.
 const NO_KEY_FRAME: &str =
     "key frames come too far apart to switch between renditions: set the encoder's keyframe interval to 2 s";
+
+/// What a broadcaster is told whose codec players of HLS do not take.
+const NO_HLS_CODEC: &str =
+    "VP8 and VP9 play over WebRTC alone: for all others the pictures are made anew; choose H.264 to save that";
 
 impl Entry for Frame {
     fn bytes(&self) -> usize {

@@ -63,13 +63,13 @@ impl Codec {
 pub struct VideoConfig {
     /// H264, H265, Av1, Vp8 or Vp9.
     pub codec: Codec,
-    /// The body of the `avcC`, `hvcC`, `av1C` or `vpcC` box (without the box header); empty for VP8.
+    /// The body of the `avcC`, `hvcC`, `av1C` or `vpcC` box (without the box header).
     pub record: Bytes,
     /// Displayed width in pixels, after cropping.
     pub width: u32,
     /// Displayed height in pixels, after cropping.
     pub height: u32,
-    /// RFC 6381 codec string: `avc1.64001f`, `hvc1.1.6.L120.90`, `av01.0.08M.08`, `vp8`, `vp09.00.31.08`.
+    /// RFC 6381 codec string: `avc1.64001f`, `hvc1.1.6.L120.90`, `av01.0.08M.08`, `vp08.00.31.08`, `vp09.00.31.08`.
     pub codecs: String,
 }
 

@@ -56,7 +56,7 @@ pub(super) async fn run(shared: Arc<Shared>, stream: Arc<Stream>) {
             decision.rungs.iter_mut().chain(&mut decision.stand_in).filter_map(|rung| rung.pictures.as_mut());
         pictures.for_each(|pictures| pictures.codecs = format!("avc1.{profile}{:02x}", pictures.level));
     }
-    if encoders.is_empty() || (decision.rungs.is_empty() && decision.stand_in.is_none()) {
+    if encoders.is_empty() || (decision.rungs.is_empty() && decision.stand_in.is_none() && decision.spoken.is_none()) {
         return none();
     }
     let mut task = Task::new(shared, &stream, rules.mode, (decision, look.frame_rate()), encoders, backlog);
@@ -125,7 +125,8 @@ struct Task {
     ladder: Arc<Ladder>,
     /// The stand-in first, if there is one; a rung's place is its number for workers.
     entries: Vec<Entry>,
-    sound: SoundTrack,
+    /// AAC and Opus that are made anew.
+    sounds: [SoundTrack; 2],
     backlog: Backlog,
     crew: Crew,
     load: Load,
@@ -152,9 +153,9 @@ impl Task {
     ) -> Task {
         let budget = shared.hub.budget();
         let rung = |spec| Arc::new(Rung::new(spec, shared.settings.log_bytes, budget));
-        let stand_in = decision.stand_in.map(rung);
+        let (stand_in, spoken) = (decision.stand_in.map(rung), decision.spoken.map(rung));
         let rungs = decision.rungs.into_iter().map(rung).collect();
-        let ladder = Arc::new(Ladder::new(rungs, stand_in));
+        let ladder = Arc::new(Ladder::new(rungs, stand_in).with_spoken(spoken));
         let now = Instant::now();
         let setup = Setup {
             stream: stream.name().to_string(),
@@ -168,7 +169,7 @@ impl Task {
             name: stream.name().to_string(),
             mode,
             entries: ladder.all().map(|rung| Entry::new(rung.clone(), source_rate)).collect(),
-            sound: SoundTrack::default(),
+            sounds: Default::default(),
             backlog,
             crew: Crew::new(shared.settings.program.clone(), setup, shared.settings.worker_memory),
             load: Load::new(now),
@@ -234,9 +235,10 @@ impl Task {
     fn hear(&mut self, news: News) {
         let News { from, message } = news;
         match message {
-            Some(FromWorker::Frame(unit)) if unit.rung == SOUND => {
-                if let Some(frame) = self.sound.frame(from, unit) {
-                    self.entries.iter_mut().for_each(|entry| entry.take_made_sound(&frame));
+            Some(FromWorker::Frame(unit)) if SOUNDS.contains(&unit.rung) => {
+                let opus = unit.rung == OPUS;
+                if let Some(frame) = self.sounds[usize::from(opus)].frame(from, unit) {
+                    self.entries.iter_mut().for_each(|entry| entry.take_made_sound(opus, &frame));
                 }
             }
             Some(FromWorker::Frame(unit)) => {
@@ -246,7 +248,9 @@ impl Task {
                     self.adopted();
                 }
             }
-            Some(FromWorker::Config(SOUND, config)) => self.sound.configure(from, config),
+            Some(FromWorker::Config(number @ (AAC | OPUS), config)) => {
+                self.sounds[usize::from(number == OPUS)].configure(from, config);
+            }
             Some(FromWorker::Config(rung, config)) => {
                 if let Some(entry) = self.entries.get_mut(rung as usize) {
                     entry.track.configure(from, config);
@@ -392,13 +396,14 @@ impl Task {
     fn orders(&self) -> Vec<Order> {
         let begun = (0..).zip(&self.entries).filter(|(_, entry)| entry.track.is_begun());
         let mut orders: Vec<Order> = begun.filter_map(|(number, entry)| entry.order(number)).collect();
-        let sounds = self.entries.iter().filter(|entry| entry.track.is_begun());
-        let made = sounds.filter_map(Entry::made_sound);
-        let after =
-            self.entries.iter().filter(|entry| entry.track.is_begun()).map(|entry| entry.track.begun_at()).min();
-        if let Some(bitrate) = made.max() {
-            let after = self.sound.last().or(after.flatten()).unwrap_or(Time::ZERO);
-            orders.push(entry::sound_order(SOUND, bitrate, after));
+        for number in SOUNDS {
+            let opus = number == OPUS;
+            let takes = |entry: &&Entry| entry.track.is_begun() && entry.made_sound(opus).is_some();
+            let takers = || self.entries.iter().filter(takes);
+            let Some(bitrate) = takers().filter_map(|entry| entry.made_sound(opus)).max() else { continue };
+            let begun = takers().filter_map(|entry| entry.track.begun_at()).min();
+            let after = self.sounds[usize::from(opus)].last().or(begun).unwrap_or(Time::ZERO);
+            orders.push(entry::sound_order(number, opus, bitrate, after));
         }
         orders
     }
@@ -428,7 +433,9 @@ impl Drop for Task {
     }
 }
 
-/// The number of the sound that is made anew, which all rungs share.
-const SOUND: RungId = 1_000;
+/// The numbers of the sound that is made anew, which all rungs share.
+const SOUNDS: [RungId; 2] = [AAC, OPUS];
+const AAC: RungId = 1_000;
+const OPUS: RungId = 1_001;
 /// How often the operator's view is brought up to date.
 const SHOW: Duration = Duration::from_secs(1);

@@ -57,6 +57,8 @@ pub(super) struct Decision {
     /// In place of a source that players cannot switch to: its size, in H.264 with steady segments. None for pictures
     /// that are too small, too large or not there.
     pub stand_in: Option<RungSpec>,
+    /// Its sound in Opus, for viewers over WebRTC. None where it is that already, or is not there.
+    pub spoken: Option<RungSpec>,
 }
 
 /// Chooses the rungs of a source among the rules. Never larger than the source, and of its size only at a lower frame
@@ -64,14 +66,15 @@ pub(super) struct Decision {
 /// that players on every platform would not take as it is.
 pub(super) fn decide(rules: &[Rule], audio_bitrate: u64, source: &Source<'_>) -> Decision {
     let sound = source.audio.map(|audio| sound(audio, audio_bitrate));
+    let spoken = source.audio.filter(|audio| audio.codec != Codec::Opus).map(|_| spoken());
     let Some(shape) = source.video.map(|video| Shape::of(video, source.frame_rate)) else {
-        return Decision { rungs: sound_alone(sound.as_ref()).into_iter().collect(), stand_in: None };
+        return Decision { rungs: sound_alone(sound.as_ref()).into_iter().collect(), stand_in: None, spoken };
     };
     let chosen = choose(rules, &shape);
     let shared = |rung: &Chosen| chosen.iter().filter(|other| other.size.short() == rung.size.short()).count() > 1;
     let rungs = chosen.iter().map(|rung| rung.spec(shared(rung), sound.clone()));
     let rungs = rungs.chain(sound_alone(sound.as_ref())).collect();
-    Decision { rungs, stand_in: stand_in(&shape, sound.clone()) }
+    Decision { rungs, stand_in: stand_in(&shape, sound.clone()), spoken }
 }
 
 /// Width and height in pixels.
@@ -230,6 +233,15 @@ fn sound_alone(sound: Option<&Sound>) -> Option<RungSpec> {
     let sound = sound.filter(|sound| sound.transcoded)?.clone();
     Some(RungSpec { name: "aac".to_owned(), pictures: None, sound: Some(sound) })
 }
+
+/// Sound as browsers take it over WebRTC.
+fn spoken() -> RungSpec {
+    let sound = Sound { codecs: "opus".to_owned(), bitrate: SPOKEN_BITRATE, transcoded: true };
+    RungSpec { name: "opus".to_owned(), pictures: None, sound: Some(sound) }
+}
+
+/// In bits a second: music in stereo loses nothing that is heard.
+const SPOKEN_BITRATE: u64 = 128_000;
 
 /// Pixels of a picture, and bits a second for 30 of them: nothing, 360p, 480p, 720p, 1080p, 2160p.
 const STEADY: [(f64, f64); 6] = [

@@ -75,11 +75,6 @@ impl Batch {
         self.close(start);
     }
 
-    /// So much waits that it should be sent before more is added.
-    pub(super) fn is_large(&self) -> bool {
-        self.bytes.len() > 1 << 20
-    }
-
     /// Gives out all runs: where to, the bytes, and how many bytes each datagram has.
     pub(super) fn drain(&mut self, mut send: impl FnMut(Path, &[u8], usize)) {
         for run in self.runs.drain(..) {

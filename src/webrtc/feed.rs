@@ -10,7 +10,7 @@ use super::lane::Lane;
 use super::viewer::FeedId;
 use super::wall_stamp;
 use crate::hub::{Cursor, From, Ladder, Rung, Stream};
-use crate::media::{Frame, Kind};
+use crate::media::{Frame, Kind, Time};
 
 /// Which frames of a stream.
 #[derive(Clone, Debug)]
@@ -102,6 +102,12 @@ impl Feeds {
         }
     }
 
+    /// Whether a frame comes so long after the source's that nobody can use it.
+    pub(super) fn is_late(&self, id: FeedId, frame: &Frame) -> bool {
+        let Some(feed) = self.feeds.get(&id) else { return true };
+        matches!(feed.origin, Origin::Rung(..)) && feed.stream.newest().is_some_and(|newest| newest - frame.pts > LATE)
+    }
+
     /// Who watches a feed.
     pub(super) fn viewers(&self, id: FeedId) -> Rc<Vec<usize>> {
         self.feeds.get(&id).map(|feed| feed.viewers.clone()).unwrap_or_default()
@@ -173,5 +179,7 @@ impl Feed {
     }
 }
 
+/// More than pictures wait for an encoder.
+const LATE: Time = Time::from_millis(400);
 /// A feed that nobody watches is followed for so long: viewers come and go.
 const IDLE: Duration = Duration::from_secs(5);

@@ -93,11 +93,6 @@ impl Ice {
         self.nominated.and_then(|at| self.proven.get(at)).or_else(newest).map(|proven| proven.path)
     }
 
-    /// The controlling agent has chosen.
-    pub(super) fn is_nominated(&self) -> bool {
-        self.nominated.is_some()
-    }
-
     /// True for a path that the peer has proven to be its own; only over such does anything but STUN count.
     pub(super) fn is_proven(&self, path: &Path) -> bool {
         self.proven.iter().any(|proven| proven.path == *path)

@@ -1,6 +1,7 @@
 //! The media of one publisher: which track a packet belongs to, what to ask the publisher for, and its frames. Sans-IO;
 //! a publishing session feeds it opened RTP and RTCP, pushes its frames into the hub, and sends its RTCP.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,8 +11,8 @@ use rtc_rtcp::sender_report::SenderReport;
 use super::arrivals::Arrivals;
 use super::control;
 use super::header::Packet;
-use super::track::Track;
-use crate::media::{Codec, Frame, Kind};
+use super::track::{self, Track};
+use crate::media::{Codec, Config, Frame, Kind};
 
 /// What was agreed on for one media section.
 #[derive(Clone, Debug)]
@@ -145,6 +146,17 @@ impl Intake {
             }
         }
         None
+    }
+
+    /// Pictures were agreed on.
+    pub(super) fn expects_pictures(&self) -> bool {
+        self.sections.iter().any(|section| section.codecs.iter().any(|(_, codec)| codec.kind() == Kind::Video))
+    }
+
+    /// How the sound will be that was agreed on, and comes.
+    pub(super) fn expected_sound(&self) -> Option<Arc<Config>> {
+        let comes = self.streams.iter().any(|stream| stream.track.kind == Kind::Audio);
+        comes.then(track::opus_config).flatten()
     }
 
     /// A viewer needs a key frame.

@@ -1,11 +1,10 @@
 //! Frames to the payloads of RTP packets, once for all viewers. Pure; `lane` calls it. H.264: RFC 6184 (single units, STAP-A,
-//! FU-A); HEVC: RFC 7798; what is left goes through the library's payloaders. Payloads are slices of the frame; only what
-//! stands before a fragment is new.
+//! FU-A); HEVC: RFC 7798; VP9: RFC 9628; AV1 and VP8 go through the library's payloaders. Payloads are slices of the frame;
+//! only what stands before a fragment is new.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rtp::codec::av1::Av1Payloader;
 use rtp::codec::vp8::Vp8Payloader;
-use rtp::codec::vp9::Vp9Payloader;
 use rtp::packetizer::Payloader;
 
 use crate::media::{Codec, Config, Frame, VideoConfig};
@@ -13,14 +12,14 @@ use crate::media::{Codec, Config, Frame, VideoConfig};
 /// The payload of one packet: a few bytes of its own, then a part of the frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
-    head: [u8; 3],
+    head: [u8; 4],
     head_length: u8,
     body: Bytes,
 }
 
 impl Piece {
     fn new(head: &[u8], body: Bytes) -> Piece {
-        let mut piece = Piece { head: [0; 3], head_length: head.len().min(3) as u8, body };
+        let mut piece = Piece { head: [0; 4], head_length: head.len().min(4) as u8, body };
         piece.head[..usize::from(piece.head_length)].copy_from_slice(&head[..usize::from(piece.head_length)]);
         piece
     }
@@ -42,7 +41,8 @@ impl Piece {
 pub(super) struct Pack {
     av1: Av1Payloader,
     vp8: Vp8Payloader,
-    vp9: Vp9Payloader,
+    /// Counts pictures of VP9.
+    picture: u16,
 }
 
 impl Pack {
@@ -57,12 +57,37 @@ impl Pack {
             (Config::Video(video), Codec::H265) => units(frame, sets(video, frame.key, H265), H265),
             (_, Codec::Av1) => library(&mut self.av1),
             (_, Codec::Vp8) => library(&mut self.vp8),
-            (_, Codec::Vp9) => library(&mut self.vp9),
+            (_, Codec::Vp9) => {
+                self.picture = self.picture.wrapping_add(1) & 0x7fff;
+                vp9(frame, self.picture)
+            }
             (_, Codec::Opus) => vec![Piece::new(&[], frame.payload.clone())],
             _ => Vec::new(),
         }
     }
 }
+
+/// In flexible mode, where a picture says what it refers to: to the one before, which stands for all before it.
+fn vp9(frame: &Frame, picture: u16) -> Vec<Piece> {
+    let size = LARGEST - 4;
+    let count = frame.payload.len().div_ceil(size);
+    let piece = |at: usize| {
+        let body = frame.payload.slice(at * size..frame.payload.len().min((at + 1) * size));
+        let place = if at == 0 { VP9_BEGINS } else { 0 } | if at + 1 == count { VP9_ENDS } else { 0 };
+        let [high, low] = picture.to_be_bytes();
+        let refers = if frame.key { 0 } else { VP9_REFERS };
+        let head = [VP9_PICTURE | VP9_FLEXIBLE | refers | place, 0x80 | high, low, 1 << 1];
+        Piece::new(&head[..if frame.key { 3 } else { 4 }], body)
+    };
+    (0..count).map(piece).collect()
+}
+
+/// The bits I, P, F, B and E of the payload descriptor, section 4.2.
+const VP9_PICTURE: u8 = 0x80;
+const VP9_REFERS: u8 = 0x40;
+const VP9_FLEXIBLE: u8 = 0x10;
+const VP9_BEGINS: u8 = 0x08;
+const VP9_ENDS: u8 = 0x04;
 
 /// In what the two NAL unit codecs differ.
 #[derive(Clone, Copy)]

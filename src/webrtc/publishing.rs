@@ -25,6 +25,8 @@ pub(super) struct Publishing {
     wanted: u64,
     feedback: Instant,
     complained: bool,
+    /// A picture has come.
+    shown: bool,
     rate: Rate,
 }
 
@@ -49,6 +51,7 @@ impl Publishing {
             wanted: 0,
             feedback: now,
             complained: false,
+            shown: false,
             rate: Rate { bytes: 0, at: now, bits: 0.0 },
         }
     }
@@ -56,8 +59,11 @@ impl Publishing {
     /// Media can flow: takes the name.
     pub(super) fn connected(&mut self, now: Instant) -> Result<(), String> {
         if self.publisher.is_none() {
-            self.publisher = Some(self.hub.publish(&self.name, self.source.clone()).map_err(|error| error.to_string())?);
-            self.began = Some(now);
+            let publisher = self.hub.publish(&self.name, self.source.clone()).map_err(|error| error.to_string())?;
+            self.wanted = publisher.keys_wanted();
+            (self.publisher, self.began) = (Some(publisher), Some(now));
+            // What came before was not for anybody.
+            self.intake.want_key();
         }
         Ok(())
     }
@@ -157,6 +163,16 @@ impl Publishing {
     fn push(&mut self, now: Instant) -> Result<(), String> {
         while let Some(Came { layer, frame }) = self.intake.frame(now) {
             let Some(publisher) = &mut self.publisher else { continue };
+            // Sound alone would begin a stream without pictures, which ends when the first picture comes.
+            let hurried = self.began.is_none_or(|began| now.saturating_duration_since(began) < PICTURES);
+            if frame.kind() == Kind::Audio && self.intake.expects_pictures() && !self.shown && hurried {
+                continue;
+            }
+            if frame.kind() == Kind::Video && !std::mem::replace(&mut self.shown, true) {
+                if let Some(config) = self.intake.expected_sound() {
+                    publisher.announce(config);
+                }
+            }
             if frame.kind() == Kind::Video && layer != self.layer {
                 // Another layer takes over where a decoder can start, once it is the best of those that come.
                 let best = self.intake.best_layer(now);
@@ -171,6 +187,8 @@ impl Publishing {
     }
 }
 
+/// So long sound waits for pictures that were agreed on.
+const PICTURES: Duration = Duration::from_secs(3);
 /// How often a publisher is told what arrived.
 const FEEDBACK: Duration = Duration::from_millis(50);
 /// So long pictures may come without a key frame before somebody is told.

@@ -193,10 +193,7 @@ impl Track {
         }
         let config = match &self.sound {
             Some(config) => config.clone(),
-            None => {
-                let config = Arc::new(codec::opus(&Bytes::from_static(OPUS_HEAD)).ok()?);
-                self.sound.insert(config).clone()
-            }
+            None => self.sound.insert(opus_config()?).clone(),
         };
         let arrival = Time::from_duration(now.saturating_duration_since(epoch));
         let pts = self.clock.time(packet.timestamp, arrival);
@@ -290,6 +287,11 @@ impl Jitter {
             }
         }
     }
+}
+
+/// What a decoder must know of the sound of any publisher.
+pub(super) fn opus_config() -> Option<Arc<Config>> {
+    codec::opus(&Bytes::from_static(OPUS_HEAD)).ok().map(Arc::new)
 }
 
 /// How long a repair may take: several round trips of a bad link. Viewers wait as long, once.

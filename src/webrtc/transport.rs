@@ -142,9 +142,9 @@ impl Transport {
         self.ice.fragment()
     }
 
-    /// Media can flow.
+    /// Media can flow. Some clients send theirs before they nominate a path.
     pub(super) fn is_connected(&self) -> bool {
-        self.srtp.is_some() && self.ice.is_nominated()
+        self.srtp.is_some()
     }
 
     fn handshake(&mut self, datagram: &[u8], now: Instant, out: &mut Vec<Sent>) -> Received {

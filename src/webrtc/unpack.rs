@@ -62,8 +62,8 @@ impl Unpack {
             Codec::H264 => self.units(payloads, units_h264)?,
             Codec::H265 => self.units(payloads, units_h265)?,
             Codec::Av1 => self.av1(payloads)?,
-            Codec::Vp8 => joined(payloads, &mut Vp8Packet::default())?,
-            Codec::Vp9 => joined(payloads, &mut Vp9Packet::default())?,
+            Codec::Vp8 => joined::<Vp8Packet>(payloads)?,
+            Codec::Vp9 => joined::<Vp9Packet>(payloads)?,
             Codec::Aac | Codec::Opus => return Err(Useless::Malformed),
         };
         self.configure(&payload)?;
@@ -316,11 +316,11 @@ fn take_leb128(rest: &mut Bytes) -> Option<usize> {
     None
 }
 
-/// What a depacketizer of the library makes of a frame's packets, one after the other.
-fn joined(payloads: &[Bytes], depacketizer: &mut impl Depacketizer) -> Result<Bytes, Useless> {
+/// What depacketizers of the library make of a frame's packets: one for each, since they keep what they read.
+fn joined<D: Depacketizer + Default>(payloads: &[Bytes]) -> Result<Bytes, Useless> {
     let mut frame = BytesMut::with_capacity(payloads.iter().map(Bytes::len).sum());
     for payload in payloads {
-        let part = depacketizer.depacketize(payload).map_err(|_| Useless::Malformed)?;
+        let part = D::default().depacketize(payload).map_err(|_| Useless::Malformed)?;
         frame.put_slice(&part);
     }
     Ok(frame.freeze())

@@ -49,15 +49,12 @@ pub(super) fn origin(stream: &Arc<Stream>, kind: Kind, codec: Codec) -> Option<O
         return Some(Origin::Source);
     }
     let ladder = stream.ladder().borrow().clone()?;
-    let fits = |rung: &&Arc<crate::hub::Rung>| {
-        let spec = rung.spec();
-        rung.state() != RungState::Shed
-            && match kind {
-                Kind::Video => spec.pictures.is_some() && codec == Codec::H264,
-                Kind::Audio => spec.pictures.is_none() && spec.sound.as_ref().is_some_and(|sound| sound.codecs == "opus"),
-            }
+    let rung = match kind {
+        Kind::Audio => ladder.spoken(),
+        Kind::Video if codec != Codec::H264 => None,
+        Kind::Video => ladder.all().find(|rung| rung.spec().pictures.is_some() && rung.state() != RungState::Shed),
     };
-    let rung = ladder.all().find(fits)?.clone();
+    let rung = rung?.clone();
     ladder.ask_for_only(&rung);
     Some(Origin::Rung(ladder, rung))
 }

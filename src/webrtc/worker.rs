@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::Shared;
 use super::batch::Batch;
-use super::feed::{Feed, Feeds};
+use super::feed::Feeds;
 use super::ice::{Credentials, Path};
 use super::playing::Wish;
 use super::registry::Found;
@@ -298,6 +298,10 @@ impl Core {
     /// A frame of a feed: packed once, sent to all its viewers.
     fn frame(&mut self, feed: FeedId, frame: &Frame) {
         let kind = frame.kind();
+        // A rung of sound begins with what was heard before anybody asked.
+        if kind == Kind::Audio && self.feeds.is_late(feed, frame) {
+            return;
+        }
         self.feeds.push(feed, frame);
         let viewers = self.feeds.viewers(feed);
         let now = Instant::now();

@@ -1,5 +1,7 @@
 //! VP8 and VP9: what a key frame's header says of its pictures. RFC 6386 section 9.1; VP9 bitstream specification, 7.2.
 
+use bytes::Bytes;
+
 use super::bits::Bits;
 use super::checked_size;
 use crate::media::{Codec, VideoConfig};
@@ -12,7 +14,8 @@ pub(super) fn vp8(frame: &[u8]) -> Result<VideoConfig, String> {
     }
     let side = |at: usize| u64::from(u16::from_le_bytes([head[at], head[at + 1]]) & 0x3fff);
     let (width, height) = checked_size(side(6), side(8))?;
-    Ok(VideoConfig { codec: Codec::Vp8, record: Default::default(), width, height, codecs: "vp8".to_owned() })
+    let codecs = "vp08.00.31.08".to_owned();
+    Ok(VideoConfig { codec: Codec::Vp8, record: record(0, 8), width, height, codecs })
 }
 
 /// A VP8 frame that depends on none before.
@@ -26,12 +29,18 @@ pub(super) fn vp9(frame: &[u8]) -> Result<VideoConfig, String> {
     let Vp9 { profile, depth, width, height } = header;
     // Level 3.1 stands for "something usual": nobody who plays VP9 over RTP looks at it.
     let codecs = format!("vp09.{profile:02}.31.{depth:02}");
-    Ok(VideoConfig { codec: Codec::Vp9, record: Default::default(), width, height, codecs })
+    Ok(VideoConfig { codec: Codec::Vp9, record: record(profile, depth), width, height, codecs })
 }
 
 /// A VP9 frame that depends on none before.
 pub(super) fn is_vp9_key(frame: &[u8]) -> bool {
     matches!(vp9_header(frame), Ok(Some(_)))
+}
+
+/// The body of a `vpcC` box (VP Codec ISO Media File Format Binding, section 2.2) with its version: level 3.1, 4:2:0 of
+/// BT.709 in studio range.
+fn record(profile: u8, depth: u8) -> Bytes {
+    Bytes::copy_from_slice(&[1, 0, 0, 0, profile, 31, depth << 4 | 1 << 1, 1, 1, 1, 0, 0])
 }
 
 struct Vp9 {
@@ -92,7 +101,7 @@ mod tests {
         // 640x360, as libvpx writes it.
         let key = [0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01];
         let config = vp8(&key).unwrap();
-        assert_eq!((config.width, config.height), (640, 360));
+        assert_eq!((config.width, config.height, config.record.len()), (640, 360, 12));
         assert!(vp8(&[0x11; 10]).is_err() && vp8(&key[..9]).is_err());
         // Profile 0, key, shown; sync code; color space 2 (BT.709); 640x360.
         let key = [0x82, 0x49, 0x83, 0x42, 0x40, 0x27, 0xf0, 0x16, 0x70];

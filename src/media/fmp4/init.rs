@@ -124,6 +124,8 @@ fn picture_entry(out: &mut BytesMut, video: &VideoConfig) {
     let (entry, record) = match video.codec {
         Codec::H265 => (b"hvc1", b"hvcC"),
         Codec::Av1 => (b"av01", b"av1C"),
+        Codec::Vp8 => (b"vp08", b"vpcC"),
+        Codec::Vp9 => (b"vp09", b"vpcC"),
         _ => (b"avc1", b"avcC"),
     };
     boxed(out, entry, |out| {

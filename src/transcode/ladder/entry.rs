@@ -53,9 +53,10 @@ impl Entry {
         self.rung.spec().pictures.is_some()
     }
 
-    /// Bits a second of the sound that must be made for it.
-    pub(super) fn made_sound(&self) -> Option<u64> {
-        self.rung.spec().sound.as_ref().filter(|sound| sound.transcoded).map(|sound| sound.bitrate)
+    /// Bits a second of the sound that must be made for it, in Opus or in AAC.
+    pub(super) fn made_sound(&self, opus: bool) -> Option<u64> {
+        let sound = self.rung.spec().sound.as_ref().filter(|sound| sound.transcoded)?;
+        ((sound.codecs == "opus") == opus).then_some(sound.bitrate)
     }
 
     /// It is wanted from now on, with the segments that begin at these cuts.
@@ -98,8 +99,8 @@ impl Entry {
     }
 
     /// A frame of sound that a worker made for all.
-    pub(super) fn take_made_sound(&mut self, frame: &Frame) {
-        if self.made_sound().is_some() {
+    pub(super) fn take_made_sound(&mut self, opus: bool, frame: &Frame) {
+        if self.made_sound(opus).is_some() {
             self.append_sound(frame);
         }
     }
@@ -210,6 +211,6 @@ impl Entry {
 const FULL: f64 = 30.0;
 
 /// The order for the sound that is made anew.
-pub(super) fn sound_order(rung: RungId, bitrate: u64, after: Time) -> Order {
-    Order { rung, make: Make::Sound { opus: false, bitrate }, after: after.flicks() }
+pub(super) fn sound_order(rung: RungId, opus: bool, bitrate: u64, after: Time) -> Order {
+    Order { rung, make: Make::Sound { opus, bitrate }, after: after.flicks() }
 }

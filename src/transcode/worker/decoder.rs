@@ -171,6 +171,8 @@ pub(super) fn element(video: &VideoConfig) -> Result<String, String> {
     let name = match video.codec {
         Codec::H264 => "avdec_h264",
         Codec::H265 => "avdec_h265",
+        Codec::Vp8 => "vp8dec",
+        Codec::Vp9 => "vp9dec",
         _ if found("dav1ddec") => "dav1ddec",
         _ => "av1dec",
     };
@@ -179,14 +181,21 @@ pub(super) fn element(video: &VideoConfig) -> Result<String, String> {
     }
     Ok(match video.codec {
         Codec::H264 | Codec::H265 => format!("{name} max-threads={threads} max-errors=-1"),
+        Codec::Vp8 | Codec::Vp9 => format!("{name} threads={}", threads.max(1)),
         _ => format!("av1parse ! {name}"),
     })
 }
 
 /// Caps of the access units.
 pub(super) fn caps(video: &VideoConfig) -> gst::Caps {
+    let plain = |media| {
+        let caps = gst::Caps::builder(media);
+        caps.field("width", video.width as i32).field("height", video.height as i32).build()
+    };
     let record = gst::Buffer::from_slice(video.record.clone());
     let (media, format) = match video.codec {
+        Codec::Vp8 => return plain("video/x-vp8"),
+        Codec::Vp9 => return plain("video/x-vp9"),
         Codec::H264 => ("video/x-h264", "avc"),
         Codec::H265 => ("video/x-h265", "hvc1"),
         _ => ("video/x-av1", "obu-stream"),

@@ -6,7 +6,7 @@ mod offer;
 
 pub(super) use answer::{Accepted, Answer, Candidate, Sending};
 pub(super) use fragment::Fragment;
-pub(super) use offer::{Direction, Extension, Media, Offer, Payload, Setup};
+pub(super) use offer::{Extension, Media, Offer, Payload, Setup};
 
 /// Why an offer cannot be answered. The texts are for whoever develops the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
