@@ -183,10 +183,10 @@ async fn counters_move() {
 async fn a_port_in_use_ends_the_start_with_its_name() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for option in ["http-listen", "rtmp-listen", "admin-listen"] {
+    for option in ["http-listen", "rtmp-listen", "admin-listen", "webrtc-listen"] {
         let data = tempfile::tempdir().unwrap();
         let mut command = command(&data);
-        for other in ["http-listen", "rtmp-listen", "admin-listen"] {
+        for other in ["http-listen", "rtmp-listen", "admin-listen", "webrtc-listen"] {
             command
                 .args([format!("--{other}"), if other == option { address.clone() } else { "127.0.0.1:0".to_owned() }]);
         }

@@ -185,7 +185,7 @@ bench_idle() {
   stop_all
   for round in $(seq "$rounds"); do
     once headwater "$hw_http" "$headwater" --http-listen "127.0.0.1:$hw_http" --rtmp-listen "127.0.0.1:$hw_rtmp" \
-      --admin-listen "127.0.0.1:$hw_admin" --data-dir "$work/data" --log-level warn
+      --admin-listen "127.0.0.1:$hw_admin" --webrtc-listen 127.0.0.1:0 --data-dir "$work/data" --log-level warn
     once nginx "$ng_http" nginx -e "$work/nginx-error.log" -c "$work/nginx.conf"
   done
 }

@@ -53,7 +53,7 @@ start_headwater() { start_with_ladder --transcode-mode off --transcode-thumbnail
 # start_with_ladder FLAG...: as it comes.
 start_with_ladder() {
   start headwater "$headwater" --http-listen "127.0.0.1:$hw_http" --rtmp-listen "127.0.0.1:$hw_rtmp" \
-    --admin-listen "127.0.0.1:$hw_admin" --data-dir "$work/data" --log-level warn "$@"
+    --admin-listen "127.0.0.1:$hw_admin" --webrtc-listen 127.0.0.1:0 --data-dir "$work/data" --log-level warn "$@"
   hw=$started_pid
   wait_port "$hw_http" headwater
   wait_port "$hw_rtmp" headwater

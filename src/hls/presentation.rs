@@ -151,7 +151,6 @@ impl Presentation {
         let renditions = self.opened(patience).await?;
         renditions.ready(patience).await?;
         renditions.laid().await;
-        renditions.ask();
         let [full, plainly] = renditions.multivariant();
         Ok(if plain { plainly } else { full })
     }

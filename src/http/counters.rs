@@ -87,7 +87,7 @@ impl From<&Route<'_>> for Kind {
             Route::Playlist { .. } => Kind::Playlist,
             Route::Media { .. } => Kind::Media,
             Route::Still { .. } => Kind::Still,
-            Route::Home | Route::Watch | Route::Embed => Kind::Page,
+            Route::Home | Route::Watch | Route::Embed | Route::Publish => Kind::Page,
             Route::Asset(_) => Kind::Asset,
             Route::Alive | Route::Ready => Kind::Probe,
         }

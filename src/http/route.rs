@@ -14,6 +14,8 @@ pub(super) enum Route<'a> {
     Watch,
     /// `/embed/NAME`
     Embed,
+    /// `/publish/NAME`
+    Publish,
     /// `/assets/FILE`, `/favicon.ico`, `/favicon.svg`: the path within the built pages.
     Asset(&'a str),
     /// `/healthz`
@@ -41,6 +43,7 @@ impl<'a> Route<'a> {
         match rest.split_once('/') {
             Some(("watch", name)) => named(name).map(|()| Route::Watch),
             Some(("embed", name)) => named(name).map(|()| Route::Embed),
+            Some(("publish", name)) => named(name).map(|()| Route::Publish),
             Some(("assets", _)) => Ok(Route::Asset(rest)),
             Some(_) => Err(NOTHING),
             None => match rest {
@@ -125,6 +128,7 @@ mod tests {
             ("/", Route::Home),
             ("/watch/my-show_2.0", Route::Watch),
             ("/embed/my-show_2.0", Route::Embed),
+            ("/publish/my-show_2.0", Route::Publish),
             ("/assets/app-1a2b.js", Route::Asset("assets/app-1a2b.js")),
             ("/assets/fonts/a.woff2", Route::Asset("assets/fonts/a.woff2")),
             ("/favicon.svg", Route::Asset("favicon.svg")),

@@ -157,7 +157,7 @@ impl Signalling {
                 let offer = text(body).await?;
                 let client = client(&head.headers, ends);
                 let answered = match protocol {
-                    Protocol::Whip => self.webrtc.publish(&name, &offer, &client),
+                    Protocol::Whip => self.webrtc.publish(&name, &offer, &client, head.uri.query() == Some("test")),
                     Protocol::Whep => self.webrtc.play(&name, &offer, &client, self.wait).await,
                 };
                 Ok(self.created(protocol, &name, answered.map_err(problem)?))

@@ -78,6 +78,7 @@ impl<S: Source> Viewer<S> {
             Route::Home => self.pages.page("home.html", false, asked),
             Route::Watch => self.pages.page("watch.html", false, asked),
             Route::Embed => self.pages.page("embed.html", true, asked),
+            Route::Publish => self.pages.studio("publish.html", asked),
             Route::Asset(path) => self.pages.file(path, asked),
             Route::Alive => Ok(plain("ok\n")),
             Route::Ready => self.readiness.response(),

@@ -216,14 +216,23 @@ impl WebRtc {
     }
 
     /// Answers a publisher's offer. Its stream's name is taken once media can flow.
-    pub fn publish(&self, name: &StreamName, offer: &str, client: &Client) -> Result<Answered, Refusal> {
+    /// `trial`: the client only tests its way here, and its stream's name is left to others.
+    pub fn publish(
+        &self,
+        name: &StreamName,
+        offer: &str,
+        client: &Client,
+        trial: bool,
+    ) -> Result<Answered, Refusal> {
         let offer = Offer::read(offer)?;
-        self.shared.hub.may_publish(name)?;
+        if !trial {
+            self.shared.hub.may_publish(name)?;
+        }
         let (accepted, sections) = whip::accept(&offer).ok_or_else(|| Refusal::NoCodec(NOTHING_TO_TAKE.to_owned()))?;
         let now = Instant::now();
         let intake = Intake::new(sections, self.number()?, self.shared.settings.key_interval, now);
         let source = Source { protocol: "whip", peer: client.peer, client: client.agent.clone() };
-        let media = Publishing::new(self.shared.hub.clone(), name.clone(), source, intake, now);
+        let media = Publishing::new(self.shared.hub.clone(), (name.clone(), source, trial), intake, now);
         self.answer(&offer, &accepted, Media::In(Box::new(media)), (name, "whip"), client)
     }
 

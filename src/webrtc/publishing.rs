@@ -17,6 +17,7 @@ pub(super) struct Publishing {
     hub: Hub,
     name: StreamName,
     source: Source,
+    trial: bool,
     intake: Intake,
     publisher: Option<Publisher>,
     /// Layer that is published, and since when a better one was seen to be there.
@@ -38,12 +39,18 @@ struct Rate {
 }
 
 impl Publishing {
-    /// Will publish under `name`.
-    pub(super) fn new(hub: Hub, name: StreamName, source: Source, intake: Intake, now: Instant) -> Publishing {
+    /// Will publish under this name, unless it is a trial.
+    pub(super) fn new(
+        hub: Hub,
+        (name, source, trial): (StreamName, Source, bool),
+        intake: Intake,
+        now: Instant,
+    ) -> Publishing {
         Publishing {
             hub,
             name,
             source,
+            trial,
             intake,
             publisher: None,
             layer: 0,
@@ -58,7 +65,7 @@ impl Publishing {
 
     /// Media can flow: takes the name.
     pub(super) fn connected(&mut self, now: Instant) -> Result<(), String> {
-        if self.publisher.is_none() {
+        if self.publisher.is_none() && !self.trial {
             let publisher = self.hub.publish(&self.name, self.source.clone()).map_err(|error| error.to_string())?;
             self.wanted = publisher.keys_wanted();
             (self.publisher, self.began) = (Some(publisher), Some(now));

@@ -1,8 +1,8 @@
 // What the address says: the stream's name, and an embed's wishes. Pure.
 
-/** The last part of `/watch/NAME` and `/embed/NAME`; empty if there is none. */
+/** The last part of `/watch/NAME`, `/embed/NAME` and `/publish/NAME`; empty if there is none. */
 export function nameOf(pathname: string): string {
-  const last = /^\/(?:watch|embed)\/([^/]+)\/?$/.exec(pathname)?.[1] ?? '';
+  const last = /^\/(?:watch|embed|publish)\/([^/]+)\/?$/.exec(pathname)?.[1] ?? '';
   try {
     return decodeURIComponent(last);
   } catch {

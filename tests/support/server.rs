@@ -30,6 +30,7 @@ impl Headwater {
         let data = TempDir::new().unwrap();
         let mut command = command(&data);
         command.args(["--http-listen", "127.0.0.1:0", "--rtmp-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command.args(["--webrtc-listen", "127.0.0.1:0"]);
         command.args(flags);
         let process = Process::start("headwater", command);
         let address = async |what: &str, scheme: &str| {

@@ -8,6 +8,8 @@ import { join } from 'node:path';
 const FLAGS = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required',
+  // Cameras, microphones and screens that are not there, and nobody to ask for them.
+  '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', '--auto-select-desktop-capture-source=Entire screen',
 ];
 
 /** A browser context on its own profile; `close()` removes the profile. Options are Playwright's. */

@@ -47,7 +47,7 @@ async function leave(viewer) {
 
 async function choose(viewer, title) {
   await viewer.page.click('.quality');
-  await viewer.page.locator('.menu [role=menuitemradio]', { has: viewer.page.locator(`span:text-is("${title}")`) }).click();
+  await viewer.page.locator('.qualities [role=menuitemradio]', { has: viewer.page.locator(`span:text-is("${title}")`) }).click();
 }
 
 async function heightOfPicture(viewer, height) {
@@ -60,7 +60,7 @@ test('the menu names every rung, and what is chosen by hand plays at once and wi
   await viewer.until('playing');
   await viewer.when((snapshot) => snapshot.playing >= 0, 'it is known what plays');
   await viewer.page.click('.quality');
-  const titles = await viewer.page.locator('.menu [role=menuitemradio]').allInnerTexts();
+  const titles = await viewer.page.locator('.qualities [role=menuitemradio]').allInnerTexts();
   const words = titles.map((title) => title.replace(/\s+/g, ' ').trim());
   assert.equal(words.length, 5, words.join(', '));
   assert.match(words[0], /^Auto \(\d+p\)$/);
@@ -137,7 +137,7 @@ test('before the first picture stands a still of the stream', async () => {
   const page = await browser.newPage();
   // As over a link on which the first playlist never comes.
   await page.route('**/index.m3u8', () => {});
-  await page.goto(`${server.http}/watch/road`);
+  await page.goto(`${server.http}/watch/road?delay=low`);
   const still = page.locator('.poster img.still');
   await still.waitFor({ state: 'visible' });
   assert.equal(await still.evaluate((image) => image.naturalWidth > 0 && image.complete), true);

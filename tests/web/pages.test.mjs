@@ -20,7 +20,7 @@ before(async () => {
   const page = `<!doctype html><title>Elsewhere</title><script>
     window.heard = [];
     addEventListener('message', (event) => heard.push({ origin: event.origin, ...event.data }));
-  </script><iframe src="${server.http}/embed/show" width="640" height="360" allow="autoplay"></iframe>`;
+  </script><iframe src="${server.http}/embed/show?delay=low" width="640" height="360" allow="autoplay"></iframe>`;
   site = createServer((_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end(page));
   await new Promise((resolve) => site.listen(0, '127.0.0.1', resolve));
 });

@@ -2,14 +2,17 @@
 
 import assert from 'node:assert/strict';
 
-/** Opens a page, and collects what went wrong on it: exceptions, and breaches of the content security policy. */
-export async function open(browser, url) {
+/** Opens a page, and collects what went wrong on it: exceptions, and breaches of the content security policy. `delay`: HLS
+ *  unless real time is asked for. */
+export async function open(browser, address, delay = 'low') {
   const page = await browser.newPage();
+  const url = new URL(address);
+  if (/\/(watch|embed)\//.test(url.pathname)) url.searchParams.set('delay', delay);
   page.setDefaultTimeout(PATIENCE_MS);
   const wrong = [];
   page.on('pageerror', (error) => wrong.push(String(error)));
   page.on('console', (message) => message.text().includes('Content Security Policy') && wrong.push(message.text()));
-  await page.goto(url);
+  await page.goto(url.href);
   return new Viewer(page, wrong);
 }
 

@@ -166,8 +166,8 @@ test('the quality menu has what there is: one rung and its sound, or several', a
   const { page } = viewer;
   const names = async () => {
     await page.click('.quality');
-    await page.waitForSelector('.menu', { state: 'visible' });
-    const all = await page.locator('.menu [role=menuitemradio] span').allTextContents();
+    await page.waitForSelector('.qualities', { state: 'visible' });
+    const all = await page.locator('.qualities [role=menuitemradio] span').allTextContents();
     return all.map((name) => name.replace(/ \(.*/, ''));
   };
   await viewer.when((s) => s.playing >= 0, 'it is known what plays');
@@ -186,7 +186,7 @@ test('the quality menu has what there is: one rung and its sound, or several', a
   assert.deepEqual(await names(), ['Auto', '360p', '180p', 'Sound only']);
   await page.keyboard.press('ArrowDown');
   await page.keyboard.press('Enter');
-  await page.waitForSelector('.menu', { state: 'hidden' });
+  await page.waitForSelector('.qualities', { state: 'hidden' });
   await viewer.when((s) => s.chosen === 'source', 'the rung is chosen');
   await viewer.close();
 });
@@ -215,7 +215,7 @@ test('plays by the HLS of the browser where media source extensions are missing'
   await viewer.page.addInitScript(() => {
     for (const name of ['MediaSource', 'ManagedMediaSource', 'WebKitMediaSource', 'SourceBuffer']) delete window[name];
   });
-  await viewer.page.goto(`${server.http}/watch/native`);
+  await viewer.page.goto(`${server.http}/watch/native?delay=low`);
   await viewer.when((seen) => seen.state === 'playing' && /built into the browser/.test(seen.protocol), 'it plays natively');
   await viewer.moves();
   await viewer.close();
@@ -229,7 +229,7 @@ async function undecodable(name, codecs) {
     const text = await response.text();
     await route.fulfill({ response, body: text.replace(codecs, 'zzzz.1.2.3') });
   });
-  await viewer.page.goto(`${server.http}/watch/${name}`);
+  await viewer.page.goto(`${server.http}/watch/${name}?delay=low`);
   return viewer;
 }
 

@@ -27,6 +27,7 @@ export interface Advice {
 
 export class LatencyController {
   private extra = 0;
+  private safety = 0;
   private calmSince = Number.NEGATIVE_INFINITY;
   private learntAt = Number.NEGATIVE_INFINITY;
   private correcting = false;
@@ -41,9 +42,14 @@ export class LatencyController {
     return Math.max(RESUME_MIN, this.target(holdBack) - RESUME_BELOW);
   }
 
-  /** The latency aimed at: what the playlist asks for, and what stalls have taught. */
+  /** The latency aimed at: what the playlist asks for, what stalls have taught, and what the viewer wants beyond. */
   target(holdBack: number): number {
-    return holdBack + CUSHION + this.extra;
+    return holdBack + CUSHION + this.extra + this.safety;
+  }
+
+  /** Keeps so many seconds more. */
+  keep(seconds: number): void {
+    this.safety = seconds;
   }
 
   /**

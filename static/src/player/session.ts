@@ -11,6 +11,10 @@ import { NativeEngine } from './native';
 import { type Answer, probe } from './probe';
 import { Stalls } from './stalls';
 import { judge, type Facts, SILENCE, type State } from './state';
+import { WhepEngine } from './whep';
+
+/** How close to the moment a viewer wants to be, and what that may cost: real time has no way back, safety has no haste. */
+export type Aim = 'realtime' | 'low' | 'safe';
 
 /** What can be shown. Times in seconds, null where unknown. */
 export interface Snapshot {
@@ -40,6 +44,9 @@ export interface Snapshot {
   pictures: Pictures;
   bandwidth: number;
   protocol: string;
+  aim: Aim;
+  /** Real time is what plays. */
+  realtime: boolean;
   /** An ended show that can still be watched. */
   replayable: boolean;
   /** Seconds to the next question to the server, while waiting. */
@@ -51,12 +58,14 @@ export interface SessionOptions {
   autoplay: boolean;
   /** Key of the rung to begin with, if there is one of that name; empty for automatic. */
   quality: string;
+  aim: Aim;
 }
 
 export class Session {
   /** Of everything of this stream. */
   private readonly folder: string;
   private readonly url: string;
+  private readonly whep: string;
   private readonly edge = new EdgeClock();
   private readonly controller = new LatencyController();
   private readonly stalls = new Stalls();
@@ -88,6 +97,12 @@ export class Session {
   private replaying = false;
   private replayable = false;
   private wanted: boolean;
+  private aim: Aim;
+  /** Real time is not tried before this, and not so soon again after each failure. */
+  private realtimeAt = 0;
+  private readonly realtimeWaits = new Backoff(15_000, 300_000);
+  /** A connection on trial beside the HLS that plays. */
+  private trial: WhepEngine | null = null;
   /** The viewer's choice of quality, for every engine to come. */
   private quality: string;
   /** As the multivariant playlist has them; none while no engine runs. */
@@ -103,8 +118,11 @@ export class Session {
   ) {
     this.folder = `/live/${encodeURIComponent(options.name)}/`;
     this.url = `${this.folder}index.m3u8`;
+    this.whep = `/whep/${encodeURIComponent(options.name)}`;
     this.wanted = options.autoplay;
     this.quality = options.quality;
+    this.aim = options.aim;
+    this.controller.keep(options.aim === 'safe' ? SAFETY : 0);
     this.listen();
     this.timer = window.setInterval(() => this.tick(), TICK_MS);
     this.engage();
@@ -119,6 +137,10 @@ export class Session {
   play(): void {
     this.wanted = true;
     if (this.phase !== 'engaged') return;
+    if (this.realtime) {
+      this.startVideo();
+      return;
+    }
     // Whoever paused for a moment stays live; whoever paused longer goes on where they were.
     const latency = this.latency();
     const target = this.target();
@@ -154,7 +176,7 @@ export class Session {
   /** To a media time within the window. Near the edge it means: live. */
   seek(to: number): void {
     const span = this.window;
-    if (!span || this.phase !== 'engaged') return;
+    if (!span || this.phase !== 'engaged' || this.realtime) return;
     const target = this.target() ?? span.holdBack;
     if (span.live && to >= span.edge - target - NEAR_LIVE) {
       this.goLive();
@@ -177,9 +199,31 @@ export class Session {
     const before = this.soundAlone();
     this.quality = key;
     // Sound alone is another playlist, and so another engine.
-    if (this.phase === 'engaged' && this.soundAlone() !== before) this.engage();
+    const other = this.soundAlone() !== before || this.wantsRealtime() !== this.realtime;
+    if (this.phase === 'engaged' && other) this.engage();
     else this.engine?.choose(key);
     this.changed();
+  }
+
+  /** How close to the moment; holds for every start of the stream from now on. */
+  aimFor(aim: Aim): void {
+    this.aim = aim;
+    this.realtimeAt = 0;
+    this.realtimeWaits.reset();
+    this.controller.keep(aim === 'safe' ? SAFETY : 0);
+    if (this.phase === 'engaged' && this.wantsRealtime() !== this.realtime) this.engage();
+    else if (!this.realtime) this.settled = false;
+    this.changed();
+  }
+
+  private get realtime(): boolean {
+    return this.engine instanceof WhepEngine;
+  }
+
+  /** The server chooses the rung in real time: whoever chose one by hand has it over HLS. */
+  private wantsRealtime(): boolean {
+    const free = this.quality === AUTO || this.quality === SOURCE;
+    return this.aim === 'realtime' && free && !this.replaying && WhepEngine.supported();
   }
 
   /** The rung without pictures, if that is what the viewer wants. */
@@ -224,6 +268,8 @@ export class Session {
       pictures: this.engine?.pictures ?? 'shown',
       bandwidth: this.engine?.bandwidth ?? 0,
       protocol: this.engine?.protocol ?? '',
+      aim: this.aim,
+      realtime: this.realtime,
       replayable: this.replayable,
       retryIn: this.phase !== 'engaged' && this.probeAt > 0 ? Math.max(0, this.probeAt - now()) : null,
     };
@@ -245,7 +291,8 @@ export class Session {
 
   // --- engines come and go -------------------------------------------------------------------------------------------
 
-  private engage(): void {
+  /** `ready`: real time that flows already. */
+  private engage(ready?: WhepEngine): void {
     this.leave();
     clearTimeout(this.probeTimer);
     this.probeAt = 0;
@@ -258,6 +305,20 @@ export class Session {
     const tell = (event: EngineEvent) => {
       if (generation === this.generation) this.heard(event);
     };
+    if (ready) {
+      ready.listen(tell);
+      ready.show(this.video);
+      this.engine = ready;
+      this.rungs = ready.rungs;
+      this.startVideo();
+      this.changed();
+      return;
+    }
+    if (this.wantsRealtime() && now() >= this.realtimeAt) {
+      this.engine = new WhepEngine(this.video, this.whep, this.url, tell);
+      this.changed();
+      return;
+    }
     const alone = this.soundAlone();
     const url = alone ? `${this.folder}${alone.key}.m3u8` : this.url;
     if (HlsEngine.supported()) this.engine = new HlsEngine(this.video, url, tell, this.quality);
@@ -271,6 +332,8 @@ export class Session {
     this.generation += 1;
     this.engine?.destroy();
     this.engine = null;
+    this.trial?.destroy();
+    this.trial = null;
     this.window = null;
     this.epoch = null;
     this.begun = false;
@@ -308,7 +371,8 @@ export class Session {
         this.rest(this.begun ? 'ended' : 'waiting');
         return;
       case 'failed':
-        this.restart();
+        if (this.realtime && !this.begun) this.fallBack();
+        else this.restart();
         return;
       case 'unplayable':
         this.rest('unplayable', event.reason);
@@ -318,6 +382,32 @@ export class Session {
         break;
     }
     this.changed();
+  }
+
+  /** Real time does not work here, or not now: HLS does, and real time is tried again later. */
+  private fallBack(): void {
+    this.realtimeAt = now() + this.realtimeWaits.next() / 1000;
+    this.engage();
+  }
+
+  /** A connection is tried beside what plays; it takes over with its first picture. */
+  private climb(): void {
+    if (this.trial || this.realtime || !this.wantsRealtime() || !this.begun || this.video.paused || now() < this.realtimeAt) return;
+    const trial = new WhepEngine(null, this.whep, this.url, (event) => {
+      if (this.trial !== trial) return;
+      if (event.kind === 'window') this.takeOver(trial);
+      else if (event.kind !== 'rungs') {
+        trial.destroy();
+        this.trial = null;
+        this.realtimeAt = now() + this.realtimeWaits.next() / 1000;
+      }
+    });
+    this.trial = trial;
+  }
+
+  private takeOver(trial: WhepEngine): void {
+    this.trial = null;
+    this.engage(trial);
   }
 
   /** What there is to choose from. An engine for sound alone knows of nothing else. */
@@ -465,10 +555,19 @@ export class Session {
 
   private tick(): void {
     if (this.phase === 'engaged') {
+      this.climb();
+      this.frozen();
       this.steer();
       this.watch();
     }
     this.changed();
+  }
+
+  /** In real time no event tells that the picture stands. */
+  private frozen(): void {
+    if (!(this.engine instanceof WhepEngine) || !this.begun || this.video.paused) return;
+    if (!this.engine.frozen) this.stalls.end(now());
+    else if (this.stalls.begin(now())) this.silence = 0;
   }
 
   /** A picture that stands although there is something to play: whatever the reason, a new engine is the cure. */
@@ -492,7 +591,7 @@ export class Session {
   private steer(): void {
     const span = this.window;
     const latency = this.latency();
-    if (!span?.live || latency === null || !this.begun || this.video.seeking || this.engine instanceof NativeEngine) return;
+    if (!span?.live || latency === null || !this.begun || this.video.seeking || this.engine instanceof NativeEngine || this.realtime) return;
     if (!this.following || this.video.paused) {
       if (this.video.playbackRate !== 1) this.video.playbackRate = 1;
       return;
@@ -535,6 +634,7 @@ export class Session {
   }
 
   private livePosition(): number | null {
+    if (this.realtime) return null;
     const span = this.window;
     const edge = span && this.edge.at(now(), span.part);
     if (!span || edge === null) return null;
@@ -542,16 +642,19 @@ export class Session {
   }
 
   private latency(): number | null {
+    if (this.engine instanceof WhepEngine) return this.engine.latency;
     const edge = this.window && this.edge.at(now(), this.window.part * 2);
     if (edge === null || !this.begun) return null;
     return Math.max(0, edge - this.video.currentTime);
   }
 
   private target(): number | null {
+    if (this.realtime) return null;
     return this.window?.live ? this.controller.target(this.window.holdBack) : null;
   }
 
   private forward(): number {
+    if (this.engine instanceof WhepEngine) return this.engine.frozen ? 0 : 1;
     const { buffered, currentTime } = this.video;
     for (let i = 0; i < buffered.length; i++) {
       if (buffered.start(i) <= currentTime + 0.1 && currentTime < buffered.end(i)) return buffered.end(i) - currentTime;
@@ -578,6 +681,10 @@ function now(): number {
 }
 
 const TICK_MS = 100;
+/** The rung that is sent as it came. */
+const SOURCE = 'source';
+/** Seconds that whoever wants to be safe keeps beyond what the playlist asks for. */
+const SAFETY = 4;
 /** Behind the target by more than this after a pause means: the viewer wants to go on where they were. */
 const SHORT_PAUSE = 1;
 /** A seek takes a moment to show its effect. Seconds. */

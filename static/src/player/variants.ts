@@ -19,6 +19,20 @@ export function variantsOf(text: string): { tag: string; uri: string }[] {
   });
 }
 
+/** All variants as rungs, in the order of the playlist; the best of those without pictures alone. */
+export function rungsOf(text: string): Rung[] {
+  const number = (tag: string, pattern: RegExp) => Number(pattern.exec(tag)?.[1] ?? 0);
+  const pictures = variantsOf(text).filter(({ tag }) => /[:,]RESOLUTION=/.test(tag));
+  const rungs = pictures.map(({ tag, uri }) => ({
+    key: keyOf(uri),
+    height: number(tag, /[:,]RESOLUTION=\d+x(\d+)/),
+    bitrate: number(tag, /[:,](?:AVERAGE-)?BANDWIDTH=(\d+)/),
+    sound: false,
+  }));
+  const sound = soundOf(text);
+  return sound ? [...rungs, sound] : rungs;
+}
+
 /** The first variant without pictures; null if there is none. */
 export function soundOf(text: string): Rung | null {
   const found = variantsOf(text).find(({ tag }) => !/[:,]RESOLUTION=/.test(tag));

@@ -6,11 +6,12 @@ import { Announcer } from './announcer';
 import { attribute, el, text, toggle } from './dom';
 import { icon, setIcon } from './icons';
 import { isTaken, KeyList, verbOf, type Verb } from './keyboard';
+import { DelayMenu } from './delay';
 import { QualityMenu } from './menu';
 import { Poster } from './poster';
 import { SeekBar } from './seekbar';
 import { Stats } from './stats';
-import { storedQuality, storedVolume, storeQuality, storeVolume } from './stored';
+import { storeAim, storedAim, storedQuality, storedVolume, storeQuality, storeVolume } from './stored';
 
 export interface PlayerOptions {
   name: string;
@@ -38,6 +39,10 @@ export class Player {
   private readonly spinner = el('div', { class: 'spinner', 'aria-hidden': 'true', hidden: true });
   private readonly seekBar = new SeekBar((to) => this.session.seek(to));
   private readonly menu = new QualityMenu((key) => this.choose(key));
+  private readonly delays = new DelayMenu((aim) => {
+    this.session.aimFor(aim);
+    storeAim(aim);
+  });
   private readonly stats: Stats;
   private readonly keys: KeyList;
   private readonly poster: Poster;
@@ -56,7 +61,7 @@ export class Player {
     this.element.append(this.video, this.spinner, this.poster.element, this.poster.note, this.bigPlay);
     if (options.controls) this.element.append(this.unmute, this.stats.element, this.keys.element, this.controls());
     this.element.append(this.announcer.element);
-    this.session = new Session(this.video, { name: options.name, autoplay: options.autoplay, quality: storedQuality() });
+    this.session = new Session(this.video, { name: options.name, autoplay: options.autoplay, quality: storedQuality(), aim: storedAim(location.search) });
     closeStats.addEventListener('click', () => this.stats.show(false));
     closeKeys.addEventListener('click', () => this.act('help'));
     this.listen();
@@ -103,6 +108,7 @@ export class Player {
       case 'escape':
         this.keys.show(false);
         this.menu.open(false);
+        this.delays.open(false);
         break;
     }
     this.wake();
@@ -111,9 +117,9 @@ export class Player {
   private controls(): HTMLElement {
     const volume = el('div', { class: 'sound' }, this.muteButton, this.volume);
     const left = el('div', { class: 'group' }, this.playButton, volume, this.liveButton, this.delay);
-    const right = el('div', { class: 'group' }, this.menu.button, this.statsButton, this.helpButton, this.pipButton, this.fullscreenButton);
+    const right = el('div', { class: 'group' }, this.delays.button, this.menu.button, this.statsButton, this.helpButton, this.pipButton, this.fullscreenButton);
     const row = el('div', { class: 'row' }, left, right);
-    return el('div', { class: 'controls' }, this.menu.element, this.seekBar.element, row);
+    return el('div', { class: 'controls' }, this.delays.element, this.menu.element, this.seekBar.element, row);
   }
 
   private listen(): void {
@@ -139,7 +145,7 @@ export class Player {
   private key(event: KeyboardEvent): void {
     if (event.defaultPrevented || isTaken(event)) return;
     const verb = verbOf(event);
-    if (verb === null || (verb === 'escape' && !this.keys.shown && !this.menu.isOpen)) return;
+    if (verb === null || (verb === 'escape' && !this.keys.shown && !this.menu.isOpen && !this.delays.isOpen)) return;
     event.preventDefault();
     this.act(verb);
   }
@@ -150,7 +156,7 @@ export class Player {
       this.setMuted(!this.video.muted);
       return;
     }
-    if (this.menu.isOpen || this.keys.shown) this.act('escape');
+    if ((this.menu.isOpen || this.delays.isOpen) || this.keys.shown) this.act('escape');
     else if (matchMedia('(hover: hover)').matches || this.video.paused) this.act('toggle');
   }
 
@@ -197,7 +203,7 @@ export class Player {
   }
 
   private sleep(): void {
-    const busy = this.video.paused || this.menu.isOpen || this.keys.shown || this.element.querySelector(':focus-visible') !== null;
+    const busy = this.video.paused || (this.menu.isOpen || this.delays.isOpen) || this.keys.shown || this.element.querySelector(':focus-visible') !== null;
     if (!busy) this.element.classList.add('idle');
   }
 
@@ -223,6 +229,7 @@ export class Player {
     this.renderLive(snapshot);
     this.seekBar.render(snapshot);
     this.menu.render(snapshot);
+    this.delays.render(snapshot);
     this.stats.render(snapshot);
     attribute(this.statsButton, 'aria-pressed', String(this.stats.shown));
     toggle(this.pipButton, !document.pictureInPictureEnabled || this.video.videoWidth === 0);

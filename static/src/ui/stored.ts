@@ -1,5 +1,8 @@
 // What a viewer has set, kept between visits where the browser lets us: volume and quality.
 
+import { AIMS } from './delay';
+import type { Aim } from '../player/session';
+
 const VOLUME = 'headwater.volume';
 const QUALITY = 'headwater.quality';
 
@@ -19,6 +22,18 @@ export function storedQuality(): string {
 
 export function storeQuality(key: string): void {
   write(QUALITY, key);
+}
+
+const AIM = 'headwater.delay';
+
+/** How close to the moment a viewer wants to be: what the address says, else what was chosen last. */
+export function storedAim(search: string): Aim {
+  const said = new URLSearchParams(search).get('delay') ?? read(AIM);
+  return AIMS.find((aim) => aim === said) ?? 'realtime';
+}
+
+export function storeAim(aim: Aim): void {
+  write(AIM, aim);
 }
 
 function read(key: string): string | null {

@@ -2,6 +2,7 @@
 //
 //   --seconds N    how long to measure (default 60)
 //   --settle N     seconds after the first picture that do not count (default 10)
+//   --delay D      low (default), realtime or safe: what the viewer asks the player for
 //   --throttle     then starve the viewer for a minute, and time the way back to the live edge
 //   --json         the numbers as JSON alone
 //
@@ -19,11 +20,13 @@ const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '60' },
     settle: { type: 'string', default: '10' },
+    delay: { type: 'string', default: 'low' },
     throttle: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
 });
 const NAME = 'glass';
+const DELAY = values.delay;
 const RATE = 30;
 const GOALS = { p50: 1000, p95: 1300, stalls: 0, back: 30, join: 1000 };
 
@@ -48,7 +51,7 @@ async function run() {
   // The viewer's browser runs already, and has been on this server before.
   await page.goto(`${server.http}/`);
   await page.addInitScript(reader, { width: WIDTH, cell: CELL, columns: COLUMNS, rows: ROWS });
-  await page.goto(`${server.http}/watch/${NAME}`);
+  await page.goto(`${server.http}/watch/${NAME}?delay=${DELAY}`);
   await page.waitForFunction(() => window.glass.frames.length > 0, null, { timeout: 30_000 });
   const join = Math.round(await page.evaluate(() => window.glass.first));
   await page.waitForTimeout(Number(values.settle) * 1000);
