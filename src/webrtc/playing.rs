@@ -188,10 +188,11 @@ impl Playing {
         out
     }
 
-    /// A stream that is over for so long does not come back to this session.
-    pub(super) fn patience(&self, now: Instant) -> Result<(), String> {
+    /// A stream that is over for so long does not come back to this session. `gone`: nobody has its name.
+    pub(super) fn patience(&self, now: Instant, gone: bool) -> Result<(), String> {
+        let patience = if gone { FAREWELL } else { PATIENCE };
         match self.waits_since {
-            Some(since) if now.saturating_duration_since(since) > PATIENCE => Err("the stream is over".to_owned()),
+            Some(since) if now.saturating_duration_since(since) > patience => Err("the stream is over".to_owned()),
             _ => Ok(()),
         }
     }
@@ -232,5 +233,7 @@ impl Playing {
 
 /// A viewer whose stream has nothing for it waits for so long: through a publisher's reconnect, and the start of a rung.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A show that is over may begin anew at once.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// A viewer's requests for key frames are answered this often at most.
 const REFRESH: Duration = Duration::from_millis(500);

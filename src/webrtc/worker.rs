@@ -396,7 +396,8 @@ impl Core {
                 if second {
                     let report = playing.report(now, SystemTime::now());
                     messages.extend((!report.is_empty()).then_some(report));
-                    playing.patience(now)?;
+                    let gone = playing.waits_since.is_some() && self.shared.hub.stream(playing.name.as_str()).is_none();
+                    playing.patience(now, gone)?;
                 }
             }
         }

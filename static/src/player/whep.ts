@@ -23,6 +23,7 @@ export class WhepEngine implements Engine {
   private location: string | null = null;
   private video: HTMLVideoElement | null = null;
   private seen = { count: -1, at: performance.now(), delay: 0, emitted: 0 };
+  private askedAt = 0;
   private depicted = true;
   private begun = false;
 
@@ -163,6 +164,16 @@ export class WhepEngine implements Engine {
     if (!this.stop.signal.aborted) this.judge(pictures, sound, trip, codecs.join(', '));
   }
 
+  /** Nothing comes: does the server still have this session? Browsers take half a minute to notice that it has not. */
+  private async ask(): Promise<void> {
+    if (!this.location) return;
+    const status = await fetch(`${this.location}/status`, { cache: 'no-store', signal: this.stop.signal }).then(
+      (response) => response.status,
+      () => 0,
+    );
+    if (status === 404) this.fail('the server ended the session');
+  }
+
   private judge(pictures: RTCInboundRtpStreamStats | null, sound: RTCInboundRtpStreamStats | null, trip: number, codecs: string): void {
     const now = performance.now();
     const main = pictures ?? sound;
@@ -180,6 +191,10 @@ export class WhepEngine implements Engine {
       this.tell({ kind: 'window', window: { start: at, edge: now / 1000, holdBack: 0, part: LOOK_MS / 1000, live: true }, epoch: null });
     }
     this.frozen = this.begun && now - this.seen.at > FROZEN_MS;
+    if (this.frozen && now - this.askedAt > ASK_MS) {
+      this.askedAt = now;
+      void this.ask();
+    }
     if (!this.begun && now - this.startedAt > PATIENCE_MS) this.fail('no picture came over WebRTC');
   }
 }
@@ -192,6 +207,8 @@ export function stereo(sdp: string): string {
 const LOOK_MS = 500;
 /** So long without a new picture is no jitter. */
 const FROZEN_MS = 1_200;
+/** Between questions to the server while nothing comes. */
+const ASK_MS = 2_000;
 /** From the offer to the first picture, the start of a rung included. */
 const PATIENCE_MS = 8_000;
 /** Decoding and showing take about one frame, in seconds. */

@@ -141,10 +141,12 @@ export class Whip {
   }
 
   private leave(): void {
-    this.connection?.close();
+    const { connection, location } = this;
     this.connection = null;
-    if (this.location) void fetch(this.location, { method: 'DELETE', keepalive: true }).catch(() => undefined);
     this.location = null;
+    // The farewell first: a connection that just breaks is waited for.
+    const farewell = location ? fetch(location, { method: 'DELETE', keepalive: true }).catch(() => undefined) : Promise.resolve();
+    void farewell.then(() => connection?.close());
     if (this.state === 'off') this.state = 'connecting';
   }
 
