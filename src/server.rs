@@ -377,6 +377,7 @@ fn webrtc_settings(config: &Config) -> webrtc::Settings {
         threads: threads(config.server.threads),
         max_sessions: config.webrtc.max_sessions,
         public: config.webrtc.public_addresses.clone(),
+        discover: config.webrtc.discover.clone(),
         advertise_local: config.webrtc.advertise_local,
         key_interval: config.webrtc.key_interval.get(),
     }

@@ -17,7 +17,8 @@ pub fn server(text: &str) -> Result<IceServer, String> {
     let (username, credential, host) = match (scheme, rest.rsplit_once('@')) {
         ("stun" | "stuns", None) => ("", "", rest),
         ("turn" | "turns", Some((account, host))) => {
-            let (username, credential) = account.split_once(':').ok_or("a TURN server needs turn:USER:PASSWORD@HOST:PORT")?;
+            let (username, credential) =
+                account.split_once(':').ok_or("a TURN server needs turn:USER:PASSWORD@HOST:PORT")?;
             (username, credential, host)
         }
         ("stun" | "stuns", Some(_)) => return Err("a STUN server has no user and password".to_owned()),

@@ -137,6 +137,8 @@ pub struct Webrtc {
     pub listen: SocketAddr,
     /// Addresses that clients reach this machine at, where they are not those of its interfaces.
     pub public_addresses: Vec<IpAddr>,
+    /// `HOST:PORT` of a STUN server to ask for the public address; may be empty.
+    pub discover: String,
     /// Clients are told of the addresses of the interfaces too.
     pub advertise_local: bool,
     /// STUN and TURN servers that clients are told of: `stun:HOST:PORT`, `turn:USER:PASSWORD@HOST:PORT`.
@@ -155,6 +157,7 @@ impl Default for Webrtc {
             enabled: true,
             listen: everywhere(8189),
             public_addresses: Vec::new(),
+            discover: String::new(),
             advertise_local: true,
             ice_servers: Vec::new(),
             max_sessions: 10_000,

@@ -32,9 +32,14 @@ use super::watched::Watched;
 pub(super) trait Respond: Clone + Send + Sync + 'static {
     fn respond(&self, asked: &Asked) -> impl Future<Output = Response<Body>> + Send;
 
-    /// Takes a request whose body counts, or gives it back. On the heap: these are rare, and viewers' requests are many.
-    fn signal(&self, request: Request<Incoming>, _ends: Option<Ends>) -> Result<Signal, Request<Incoming>> {
-        Err(request)
+    /// Whether the body of a request for this path counts. Such are rare, and viewers' requests are many.
+    fn takes(&self, _path: &str) -> bool {
+        false
+    }
+
+    /// Answers a request whose body counts. On the heap, so that all others cost nothing for it.
+    fn signal(&self, _request: Request<Incoming>, _ends: Ends) -> Signal {
+        Box::pin(std::future::ready(Error::MethodNotAllowed.response()))
     }
 }
 
@@ -155,9 +160,11 @@ fn answer<R: Respond>(
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<R> {
     let in_flight = pulse.begin();
     let respond = respond.clone();
-    let signal = respond.signal(request, pulse.ends());
     // At once, so that the request lets go of the buffer before it is held.
-    let asked = signal.map_err(|request| Asked::of(&request));
+    let asked = match pulse.ends() {
+        Some(ends) if respond.takes(request.uri().path()) => Ok(respond.signal(request, ends)),
+        _ => Err(Asked::of(&request)),
+    };
     async move {
         let mut response = match asked {
             Ok(signal) => signal.await,

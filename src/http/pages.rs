@@ -78,7 +78,8 @@ impl Pages {
     /// A page that may use cameras, microphones and screens, if its visitor lets it.
     pub(super) fn studio(&self, path: &str, asked: &Asked) -> Result<Response<Body>, Error> {
         let mut response = self.page(path, false, asked)?;
-        let devices = HeaderValue::from_static("camera=(self), microphone=(self), display-capture=(self), geolocation=()");
+        let devices =
+            HeaderValue::from_static("camera=(self), microphone=(self), display-capture=(self), geolocation=()");
         response.headers_mut().insert(PERMISSIONS_POLICY, devices);
         Ok(response)
     }

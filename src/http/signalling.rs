@@ -134,12 +134,19 @@ impl Signalling {
         response
     }
 
-    async fn serve(&self, request: Request<Incoming>, ends: Ends, readiness: &Readiness) -> Result<Response<Body>, Problem> {
+    async fn serve(
+        &self,
+        request: Request<Incoming>,
+        ends: Ends,
+        readiness: &Readiness,
+    ) -> Result<Response<Body>, Problem> {
         let (head, body) = request.into_parts();
         let place = place(head.uri.path())?;
         match (place, head.method) {
-            (Place::Slashed(protocol, name), _) => Err(Problem::new(StatusCode::TEMPORARY_REDIRECT, "without the slash")
-                .with(header::LOCATION, format!("/{}/{name}", protocol.name()))),
+            (Place::Slashed(protocol, name), _) => {
+                Err(Problem::new(StatusCode::TEMPORARY_REDIRECT, "without the slash")
+                    .with(header::LOCATION, format!("/{}/{name}", protocol.name())))
+            }
             (Place::Endpoint(protocol, _), Method::OPTIONS) => Ok(self.options(protocol, ENDPOINT_METHODS)),
             (Place::Session(protocol, ..) | Place::Status(protocol, _), Method::OPTIONS) => {
                 Ok(self.options(protocol, SESSION_METHODS))
@@ -180,9 +187,8 @@ impl Signalling {
                 let shot = serde_json::to_string(&shot).unwrap_or_default();
                 Ok(answer(StatusCode::OK, "application/json", shot))
             }
-            (Place::Endpoint(..), _) => {
-                Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "post an offer here").with(header::ALLOW, ENDPOINT_METHODS))
-            }
+            (Place::Endpoint(..), _) => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "post an offer here")
+                .with(header::ALLOW, ENDPOINT_METHODS)),
             _ => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "a session takes PATCH and DELETE")
                 .with(header::ALLOW, SESSION_METHODS)),
         }

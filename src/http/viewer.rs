@@ -7,8 +7,8 @@ use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hyper::header::{self, HeaderValue};
 use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response};
 use metrics::{Gauge, Histogram};
 
@@ -38,17 +38,18 @@ pub(super) struct Viewer<S> {
 }
 
 impl<S: Source> Respond for Arc<Viewer<S>> {
-    fn signal(&self, request: Request<Incoming>, ends: Option<Ends>) -> Result<Signal, Request<Incoming>> {
-        let (true, Some(ends), true) = (signalling::is_ours(request.uri().path()), ends, self.signalling.is_some()) else {
-            return Err(request);
-        };
+    fn takes(&self, path: &str) -> bool {
+        self.signalling.is_some() && signalling::is_ours(path)
+    }
+
+    fn signal(&self, request: Request<Incoming>, ends: Ends) -> Signal {
         let viewer = self.clone();
-        Ok(Box::pin(async move {
+        Box::pin(async move {
             let Some(signalling) = &viewer.signalling else { return Error::Draining.response() };
             let response = signalling.respond(request, ends, &viewer.origins, &viewer.readiness).await;
             viewer.counters.request(Kind::Signalling, response.status());
             response
-        }))
+        })
     }
 
     async fn respond(&self, asked: &Asked) -> Response<Body> {

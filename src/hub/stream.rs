@@ -110,7 +110,7 @@ struct Live {
     still: Option<Bytes>,
     /// Time of the newest picture, and whether one came after that is shown before it.
     newest: Option<Time>,
-    newest_of_all: Option<Time>,
+    latest: Option<Time>,
     reordered: bool,
     /// How often a reader needed a key frame sooner than one would come.
     keys_wanted: u64,
@@ -153,7 +153,7 @@ impl Stream {
             placed: Vec::new(),
             log: None,
             newest: None,
-            newest_of_all: None,
+            latest: None,
             reordered: false,
             keys_wanted: 0,
             ladder: watch::Sender::new(None),
@@ -253,8 +253,8 @@ impl Stream {
     }
 
     /// The latest time that any of its frames is shown or heard at.
-    pub fn newest(&self) -> Option<Time> {
-        self.live().newest_of_all
+    pub fn latest(&self) -> Option<Time> {
+        self.live().latest
     }
 
     /// Its state alone.
@@ -334,7 +334,7 @@ impl Stream {
             live.frames += 1;
             live.bytes += frame.payload.len() as u64;
             live.state = StreamState::Live;
-            live.newest_of_all = live.newest_of_all.max(Some(frame.pts));
+            live.latest = live.latest.max(Some(frame.pts));
             if kind == Kind::Video {
                 live.reordered |= live.newest.is_some_and(|newest| frame.pts < newest);
                 live.newest = live.newest.max(Some(frame.pts));

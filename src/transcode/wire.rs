@@ -324,8 +324,7 @@ const CUT: u8 = 4;
 const BREAK: u8 = 8;
 
 /// Codecs in the order of their numbers on the wire.
-const CODECS: [Codec; 7] =
-    [Codec::H264, Codec::H265, Codec::Av1, Codec::Aac, Codec::Opus, Codec::Vp8, Codec::Vp9];
+const CODECS: [Codec; 7] = [Codec::H264, Codec::H265, Codec::Av1, Codec::Aac, Codec::Opus, Codec::Vp8, Codec::Vp9];
 
 fn put_config(out: &mut BytesMut, config: &Config) {
     let number = CODECS.iter().position(|codec| *codec == config.codec()).unwrap_or_default();

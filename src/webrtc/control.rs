@@ -146,7 +146,9 @@ mod tests {
         let report = packets[1].as_any().downcast_ref::<SenderReport>().unwrap();
         assert_eq!((report.ntp_time, report.rtp_time, report.packet_count, report.octet_count), (2, 3, 4, 5));
         assert!(packets[3].as_any().downcast_ref::<PictureLossIndication>().is_some_and(|pli| pli.media_ssrc == 9));
-        assert!(packets[4].as_any().downcast_ref::<FullIntraRequest>().is_some_and(|fir| fir.fir[0].sequence_number == 7));
+        assert!(
+            packets[4].as_any().downcast_ref::<FullIntraRequest>().is_some_and(|fir| fir.fir[0].sequence_number == 7)
+        );
         let nack = packets[5].as_any().downcast_ref::<TransportLayerNack>().unwrap();
         let asked: Vec<u16> = nack.nacks.iter().flat_map(|pair| pair.packet_list()).collect();
         assert_eq!(asked, [65_534, 65_535, 14, 15, 16]);

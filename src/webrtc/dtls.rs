@@ -155,7 +155,13 @@ impl Dtls {
     pub(super) fn new(identity: &Identity, client: bool, peer: Fingerprint) -> Result<Dtls, Library> {
         let config = identity.handshake(client, peer)?;
         let (server, begin) = if client { (None, Some(config)) } else { (Some(config), None) };
-        Ok(Dtls { endpoint: Endpoint::new(HERE, TransportProtocol::UDP, server), begin, established: false, taken: 0, seen: Vec::new() })
+        Ok(Dtls {
+            endpoint: Endpoint::new(HERE, TransportProtocol::UDP, server),
+            begin,
+            established: false,
+            taken: 0,
+            seen: Vec::new(),
+        })
     }
 
     /// There is a path to the peer: begins the handshake where that is on us.
@@ -266,9 +272,11 @@ fn fragment(rest: &mut &[u8]) -> Option<Option<(u16, u32)>> {
     let (body, tail) = tail.split_at_checked(usize::from(u16::from_be_bytes([head[11], head[12]])))?;
     *rest = tail;
     let clear = head[0] == HANDSHAKE && head[3..5] == [0, 0];
-    Some(body.get(4..9).filter(|_| clear).map(|place| {
-        (u16::from_be_bytes([place[0], place[1]]), u32::from_be_bytes([0, place[2], place[3], place[4]]))
-    }))
+    Some(
+        body.get(4..9).filter(|_| clear).map(|place| {
+            (u16::from_be_bytes([place[0], place[1]]), u32::from_be_bytes([0, place[2], place[3], place[4]]))
+        }),
+    )
 }
 
 /// The content type of handshake records.
@@ -287,14 +295,19 @@ mod tests {
     use super::*;
 
     /// Runs both ends to their keys, or to why there are none; `lose` says which datagrams get lost.
-    fn shake(client: &mut Dtls, server: &mut Dtls, mut lose: impl FnMut(usize) -> bool) -> (Option<Keys>, Option<Keys>) {
+    fn shake(
+        client: &mut Dtls,
+        server: &mut Dtls,
+        mut lose: impl FnMut(usize) -> bool,
+    ) -> (Option<Keys>, Option<Keys>) {
         let mut now = Instant::now();
         client.begin(now).unwrap();
         let (mut keys, mut sent) = ([None, None], 0);
         for _ in 0..40 {
             for turn in [0, 1] {
                 loop {
-                    let (from, to) = if turn == 0 { (&mut *client, &mut *server) } else { (&mut *server, &mut *client) };
+                    let (from, to) =
+                        if turn == 0 { (&mut *client, &mut *server) } else { (&mut *server, &mut *client) };
                     let Some(datagram) = from.outgoing() else { break };
                     sent += 1;
                     if lose(sent) {

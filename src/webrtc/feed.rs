@@ -105,7 +105,7 @@ impl Feeds {
     /// Whether a frame comes so long after the source's that nobody can use it.
     pub(super) fn is_late(&self, id: FeedId, frame: &Frame) -> bool {
         let Some(feed) = self.feeds.get(&id) else { return true };
-        matches!(feed.origin, Origin::Rung(..)) && feed.stream.newest().is_some_and(|newest| newest - frame.pts > LATE)
+        matches!(feed.origin, Origin::Rung(..)) && feed.stream.latest().is_some_and(|newest| newest - frame.pts > LATE)
     }
 
     /// Who watches a feed.

@@ -119,18 +119,18 @@ pub(super) struct Unwrap {
 impl Unwrap {
     /// Of 16 bits.
     pub(super) fn sequence(&mut self, value: u16) -> i64 {
-        let now = self.last.map_or(i64::from(value) + (1 << 16), |last| {
-            last + i64::from(value.wrapping_sub(last as u16) as i16)
-        });
+        let now = self
+            .last
+            .map_or(i64::from(value) + (1 << 16), |last| last + i64::from(value.wrapping_sub(last as u16) as i16));
         self.last = Some(self.last.map_or(now, |last| last.max(now)));
         now
     }
 
     /// Of 32 bits.
     pub(super) fn timestamp(&mut self, value: u32) -> i64 {
-        let now = self.last.map_or(i64::from(value) + (1 << 32), |last| {
-            last + i64::from(value.wrapping_sub(last as u32) as i32)
-        });
+        let now = self
+            .last
+            .map_or(i64::from(value) + (1 << 32), |last| last + i64::from(value.wrapping_sub(last as u32) as i32));
         self.last = Some(now);
         now
     }

@@ -302,14 +302,14 @@ impl Intake {
     }
 
     fn ask_for_key(&mut self, now: Instant, out: &mut Vec<u8>) {
-        let pictures = || {
-            self.streams.iter().filter(|stream| stream.track.kind == Kind::Video && !stream.track.is_stale(now))
-        };
+        let pictures =
+            || self.streams.iter().filter(|stream| stream.track.kind == Kind::Video && !stream.track.is_stale(now));
         if pictures().next().is_none() {
             return;
         }
         let interval = self.key.interval;
-        let old = |stream: &Stream| stream.track.last_key.is_none_or(|key| now.saturating_duration_since(key) >= interval);
+        let old =
+            |stream: &Stream| stream.track.last_key.is_none_or(|key| now.saturating_duration_since(key) >= interval);
         let needed = self.key.wanted || pictures().any(|stream| stream.track.needs_key || old(stream));
         // Who does not listen is not shouted at.
         let spacing = if self.key.unanswered < DEAF { KEY_SPACING } else { KEY_SPACING_DEAF };
@@ -320,7 +320,7 @@ impl Intake {
         self.key.number = self.key.number.wrapping_add(1);
         for stream in pictures() {
             // Some encoders listen to the one, some to the other.
-            if self.key.unanswered % 2 == 0 {
+            if self.key.unanswered.is_multiple_of(2) {
                 control::picture_loss(self.ours, stream.track.ssrc, out);
             } else {
                 control::full_intra(self.ours, stream.track.ssrc, self.key.number, out);

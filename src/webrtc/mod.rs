@@ -12,6 +12,7 @@ mod batch;
 mod clock;
 mod control;
 mod counters;
+mod discovery;
 mod dtls;
 mod feed;
 mod header;
@@ -53,6 +54,7 @@ pub use snapshot::Snapshot;
 use crate::access::StreamName;
 use crate::hub::{self, Hub, PublishError, Source, Status, StreamState};
 use counters::Counters;
+use discovery::Discovered;
 use dtls::Identity;
 use ice::Credentials;
 use intake::Intake;
@@ -75,6 +77,8 @@ pub struct Settings {
     pub max_sessions: usize,
     /// Addresses that peers reach this machine at, where they are not those of its interfaces.
     pub public: Vec<IpAddr>,
+    /// `HOST:PORT` of a STUN server to ask for the public address; empty asks none.
+    pub discover: String,
     /// Addresses of the interfaces are candidates too.
     pub advertise_local: bool,
     /// Publishers are asked for a key frame at least so often.
@@ -148,7 +152,9 @@ pub enum Patched {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address cannot be had.
-    #[error("cannot listen on {addr} (webrtc.listen): {source}; end the other program on that port, or give webrtc.listen another one")]
+    #[error(
+        "cannot listen on {addr} (webrtc.listen): {source}; end the other program on that port, or give webrtc.listen another one"
+    )]
     Bind {
         /// The address asked for.
         addr: SocketAddr,
@@ -177,6 +183,7 @@ struct Shared {
     registry: Registry,
     workers: Vec<mpsc::Sender<Command>>,
     counters: Counters,
+    discovered: Discovered,
 }
 
 impl WebRtc {
@@ -188,8 +195,16 @@ impl WebRtc {
             .map_err(|source| StartError::Bind { addr: settings.listen, source })?;
         let (workers, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(COMMANDS)).unzip();
         let registry = Registry::new(settings.max_sessions);
-        let shared =
-            Arc::new(Shared { settings, addr, hub, identity, registry, workers, counters: Counters::new() });
+        let shared = Arc::new(Shared {
+            settings,
+            addr,
+            hub,
+            identity,
+            registry,
+            workers,
+            counters: Counters::new(),
+            discovered: Discovered::default(),
+        });
         let mut threads = Vec::new();
         for (index, ((socket, listener), commands)) in sockets.into_iter().zip(listeners).zip(receivers).enumerate() {
             let shared = shared.clone();
@@ -198,6 +213,13 @@ impl WebRtc {
                 let run = async {
                     let local = tokio::task::LocalSet::new();
                     local.spawn_local(tcp::serve(index, shared.clone(), listener));
+                    if index == 0 && !shared.settings.discover.is_empty() {
+                        let shared = shared.clone();
+                        local.spawn_local(async move {
+                            let provider = shared.identity.provider().clone();
+                            shared.discovered.follow(&shared.settings.discover, &*provider).await;
+                        });
+                    }
                     local.run_until(worker::run(index, shared, socket, commands)).await
                 };
                 if let Err(error) = runtime.and_then(|runtime| runtime.block_on(run)) {
@@ -217,13 +239,7 @@ impl WebRtc {
 
     /// Answers a publisher's offer. Its stream's name is taken once media can flow.
     /// `trial`: the client only tests its way here, and its stream's name is left to others.
-    pub fn publish(
-        &self,
-        name: &StreamName,
-        offer: &str,
-        client: &Client,
-        trial: bool,
-    ) -> Result<Answered, Refusal> {
+    pub fn publish(&self, name: &StreamName, offer: &str, client: &Client, trial: bool) -> Result<Answered, Refusal> {
         let offer = Offer::read(offer)?;
         if !trial {
             self.shared.hub.may_publish(name)?;
@@ -263,9 +279,13 @@ impl WebRtc {
         let of = |kind| choices.iter().flatten().map(|choice| choice.agreed).find(|agreed| agreed.codec.kind() == kind);
         let (video, audio) = (of(crate::media::Kind::Video), of(crate::media::Kind::Audio));
         if video.is_none() && audio.is_none() {
-            let codecs = [&status.video, &status.audio].map(|config| config.as_ref().map(|config| config.codec().name()));
+            let codecs =
+                [&status.video, &status.audio].map(|config| config.as_ref().map(|config| config.codec().name()));
             let codecs: Vec<_> = codecs.into_iter().flatten().collect();
-            return Err(Refusal::NoCodec(format!("the stream has {}; none of it is in the offer", codecs.join(" and "))));
+            return Err(Refusal::NoCodec(format!(
+                "the stream has {}; none of it is in the offer",
+                codecs.join(" and ")
+            )));
         }
         let media = Playing::new(name.clone(), video, audio, Instant::now());
         let accepted: Vec<_> = choices.into_iter().map(|choice| choice.map(|choice| choice.accepted)).collect();
@@ -358,8 +378,8 @@ impl WebRtc {
         let id = random::hex(provider, ID).map_err(internal)?;
         let active = offer.setup == Setup::Passive;
         let peer = (offer.fragment.clone(), offer.fingerprint.clone());
-        let transport = Transport::new(&self.shared.identity, local.clone(), peer, active, Instant::now())
-            .map_err(internal)?;
+        let transport =
+            Transport::new(&self.shared.identity, local.clone(), peer, active, Instant::now()).map_err(internal)?;
         let candidates = self.candidates(client);
         let sections: Vec<_> = offer.media.iter().zip(accepted.iter().cloned()).collect();
         let answer = Answer {
@@ -383,7 +403,9 @@ impl WebRtc {
             is_hot: false,
         };
         self.shared.registry.add(session, etag.clone(), client.peer.ip()).map_err(|full| match full {
-            Full::Sessions(most) => Refusal::Full(format!("the server has {most} WebRTC sessions and takes no more (webrtc.max_sessions)")),
+            Full::Sessions(most) => {
+                Refusal::Full(format!("the server has {most} WebRTC sessions and takes no more (webrtc.max_sessions)"))
+            }
             Full::Address => Refusal::Full("too many offers from this address wait for their first packet".to_owned()),
             Full::Draining => Refusal::Publish(PublishError::Draining),
         })?;
@@ -396,6 +418,8 @@ impl WebRtc {
     fn candidates(&self, client: &Client) -> Vec<Candidate> {
         let Settings { public, advertise_local, .. } = &self.shared.settings;
         let listen = self.shared.addr;
+        let discovered = self.shared.discovered.get().filter(|ip| !public.contains(ip));
+        let public: Vec<IpAddr> = public.iter().copied().chain(discovered).collect();
         let mut addresses = public.clone();
         if *advertise_local || public.is_empty() {
             let near = client.local.filter(|near| near.is_ipv4() || listen.is_ipv6());
@@ -459,8 +483,7 @@ fn internal(error: impl std::fmt::Display) -> Refusal {
     Refusal::Internal(error.to_string())
 }
 
-const NOTHING_TO_TAKE: &str =
-    "nothing in the offer can be taken: pictures in H.264, HEVC, AV1, VP9 or VP8 and sound in Opus are, sent by the client";
+const NOTHING_TO_TAKE: &str = "nothing in the offer can be taken: pictures in H.264, HEVC, AV1, VP9 or VP8 and sound in Opus are, sent by the client";
 /// Commands that wait for a worker.
 const COMMANDS: usize = 1_024;
 /// Characters of a session's id: 128 random bits.

@@ -170,7 +170,9 @@ impl Playing {
         let seconds = now.saturating_duration_since(self.refilled).as_secs_f64();
         self.refilled = now;
         let mut octets = 0;
-        for (sent, rate) in self.video.iter_mut().map(|sent| (sent, 90_000)).chain(self.audio.iter_mut().map(|sent| (sent, 48_000))) {
+        for (sent, rate) in
+            self.video.iter_mut().map(|sent| (sent, 90_000)).chain(self.audio.iter_mut().map(|sent| (sent, 48_000)))
+        {
             let outlet = &mut sent.outlet;
             outlet.refill(seconds);
             octets += u64::from(outlet.octets);
@@ -205,9 +207,8 @@ impl Playing {
         shot.packets = both().map(|sent| u64::from(sent.outlet.packets)).sum();
         shot.repaired = both().map(|sent| sent.outlet.repaired).sum();
         shot.lost = both().map(|sent| u64::from(sent.lost)).sum();
-        let jitter = |sent: &Sent| {
-            f64::from(sent.jitter) / if sent.agreed.codec.kind() == Kind::Video { 90.0 } else { 48.0 }
-        };
+        let jitter =
+            |sent: &Sent| f64::from(sent.jitter) / if sent.agreed.codec.kind() == Kind::Video { 90.0 } else { 48.0 };
         shot.jitter_ms = both().map(jitter).fold(0.0, f64::max);
         shot.video = self.video.as_ref().map(|sent| sent.agreed.codec.name());
         shot.audio = self.audio.as_ref().map(|sent| sent.agreed.codec.name());

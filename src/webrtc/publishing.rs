@@ -175,10 +175,11 @@ impl Publishing {
             if frame.kind() == Kind::Audio && self.intake.expects_pictures() && !self.shown && hurried {
                 continue;
             }
-            if frame.kind() == Kind::Video && !std::mem::replace(&mut self.shown, true) {
-                if let Some(config) = self.intake.expected_sound() {
-                    publisher.announce(config);
-                }
+            if frame.kind() == Kind::Video
+                && !std::mem::replace(&mut self.shown, true)
+                && let Some(config) = self.intake.expected_sound()
+            {
+                publisher.announce(config);
             }
             if frame.kind() == Kind::Video && layer != self.layer {
                 // Another layer takes over where a decoder can start, once it is the best of those that come.
@@ -200,4 +201,5 @@ const PICTURES: Duration = Duration::from_secs(3);
 const FEEDBACK: Duration = Duration::from_millis(50);
 /// So long pictures may come without a key frame before somebody is told.
 const KEYLESS: Duration = Duration::from_secs(10);
-const NO_KEY: &str = "pictures come, but no key frame: nothing can be shown; set the encoder's keyframe interval to 2 s";
+const NO_KEY: &str =
+    "pictures come, but no key frame: nothing can be shown; set the encoder's keyframe interval to 2 s";

@@ -164,8 +164,7 @@ mod tests {
 
     fn packet(sequence: u16) -> Packet {
         let mut bytes = Vec::new();
-        let head =
-            Outgoing { marker: false, payload_type: 96, sequence, timestamp: 0, ssrc: 1, transport_wide: None };
+        let head = Outgoing { marker: false, payload_type: 96, sequence, timestamp: 0, ssrc: 1, transport_wide: None };
         head.write(&mut bytes);
         Packet::read(&bytes.into()).unwrap()
     }

@@ -207,8 +207,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const PROFILES: [ProtectionProfile; 2] =
-        [ProtectionProfile::AeadAes128Gcm, ProtectionProfile::Aes128CmHmacSha1_80];
+    const PROFILES: [ProtectionProfile; 2] = [ProtectionProfile::AeadAes128Gcm, ProtectionProfile::Aes128CmHmacSha1_80];
 
     fn ends(profile: ProtectionProfile) -> (Srtp, Srtp) {
         let provider = rtc_crypto::default_provider().unwrap();

@@ -171,7 +171,7 @@ impl Track {
         let (before, received) = std::mem::replace(&mut self.told, (highest, counts.received));
         let expected = if before == 0 { 0 } else { (highest - before).max(0) as u64 };
         let lost = expected.saturating_sub(counts.received - received);
-        let fraction = if expected == 0 { 0 } else { (lost * 256 / expected).min(255) as u8 };
+        let fraction = (lost * 256).checked_div(expected).unwrap_or(0).min(255) as u8;
         let (last_report, delay) = self.report.map_or((0, 0), |(ntp, at)| {
             let delay = now.saturating_duration_since(at).as_secs_f64() * 65_536.0;
             (ntp, delay as u32)

@@ -99,7 +99,9 @@ impl Transport {
             if now.saturating_duration_since(self.began) > CONNECT {
                 let seconds = CONNECT.as_secs();
                 return Err(match self.ice.path() {
-                    None => format!("no ICE request came within {seconds} s: is the UDP port reachable from the client?"),
+                    None => {
+                        format!("no ICE request came within {seconds} s: is the UDP port reachable from the client?")
+                    }
                     Some(_) => format!("the DTLS handshake did not finish within {seconds} s"),
                 });
             }

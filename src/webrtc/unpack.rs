@@ -83,7 +83,9 @@ impl Unpack {
                 // Not a key frame.
                 Err(_) => return Ok(()),
             },
-            Codec::H264 if self.sets.ready() && !self.sets.pps.is_empty() => codec::h264_sets(&self.sets.sps, &self.sets.pps),
+            Codec::H264 if self.sets.ready() && !self.sets.pps.is_empty() => {
+                codec::h264_sets(&self.sets.sps, &self.sets.pps)
+            }
             Codec::H265 if self.sets.ready() && !self.sets.vps.is_empty() && !self.sets.pps.is_empty() => {
                 codec::h265_sets(&self.sets.vps, &self.sets.sps, &self.sets.pps)
             }
@@ -151,7 +153,10 @@ impl Sets {
         }
         // The id is an exp-Golomb number at the start; ids below 15 differ in the first byte after the header.
         let id = |pps: &Bytes| pps.get(1).map(|byte| byte.leading_zeros());
-        let same = self.pps.iter().position(|known| known.get(1) == unit.get(1) || (id(known) == id(&unit) && id(&unit) == Some(0)));
+        let same = self
+            .pps
+            .iter()
+            .position(|known| known.get(1) == unit.get(1) || (id(known) == id(&unit) && id(&unit) == Some(0)));
         self.changed = true;
         match same {
             Some(at) => self.pps[at] = unpinned(&unit),

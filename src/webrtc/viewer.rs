@@ -134,7 +134,8 @@ impl Outlet {
                 self.paused = Some(packet.at);
                 break;
             }
-            let known = self.spans.back().is_some_and(|span| span.feed == feed && span.at + (self.next - span.out) == at);
+            let known =
+                self.spans.back().is_some_and(|span| span.feed == feed && span.at + (self.next - span.out) == at);
             if !known {
                 // Numbers do not go on from here: the first packet, or one after a jump, must begin a key frame.
                 if !packet.start && packet_needs_key(lane) {
@@ -196,7 +197,10 @@ impl Outlet {
         };
         if let Some(start) = lane.start_from(at) {
             (self.source, self.target, self.paused) = (Some((target, start)), None, None);
-        } else if lanes(self.feed().unwrap_or(target)).and_then(Lane::newest).is_some_and(|now| now - at > LONGEST_PAUSE) {
+        } else if lanes(self.feed().unwrap_or(target))
+            .and_then(Lane::newest)
+            .is_some_and(|now| now - at > LONGEST_PAUSE)
+        {
             // The new source does not come; the old one goes on.
             self.aim(None);
         }

@@ -61,7 +61,9 @@ pub(super) fn origin(stream: &Arc<Stream>, kind: Kind, codec: Codec) -> Option<O
 
 /// The payload type that the source, or a rung in its place, is sent as.
 fn payload<'a>(media: &'a Media, config: &Config, reordered: bool) -> Option<&'a Payload> {
-    let of = |codec: Codec| media.payloads.iter().filter(move |payload| payload.codec == Some(codec) && is_sendable(payload));
+    let of = |codec: Codec| {
+        media.payloads.iter().filter(move |payload| payload.codec == Some(codec) && is_sendable(payload))
+    };
     match config {
         Config::Audio(_) => of(Codec::Opus).next(),
         Config::Video(video) if video.codec == Codec::H264 => {

@@ -289,7 +289,8 @@ impl Core {
         self.batch.to(path);
         let feeds = &self.feeds;
         let lanes = |feed: FeedId| feeds.lane(feed, kind);
-        let rate = playing.of(kind).and_then(|sent| sent.outlet.feed()).and_then(lanes).map_or(0.0, super::lane::Lane::speed);
+        let rate =
+            playing.of(kind).and_then(|sent| sent.outlet.feed()).and_then(lanes).map_or(0.0, super::lane::Lane::speed);
         // Four times the stream's own rate, so that a late viewer catches up, and never less than a key frame needs.
         let budget = (rate * PACE / 8.0 * TICK.as_secs_f64()).max(LEAST_BURST) as usize;
         session.is_hot |= playing.send(kind, lanes, (srtp, &mut self.batch), budget);
@@ -346,11 +347,11 @@ impl Core {
     fn tick(&mut self) {
         self.ticks += 1;
         let now = Instant::now();
-        let slow = self.ticks % SLOW == 0;
+        let slow = self.ticks.is_multiple_of(SLOW);
         let due: Vec<usize> = self
             .sessions
             .iter()
-            .filter(|(at, session)| slow || session.is_hot || (self.ticks + **at as u64) % SECOND == 0)
+            .filter(|(at, session)| slow || session.is_hot || (self.ticks + **at as u64).is_multiple_of(SECOND))
             .map(|(at, _)| *at)
             .collect();
         for at in due {
@@ -358,7 +359,7 @@ impl Core {
                 self.end(at, &why, false);
             }
         }
-        if self.ticks % SECOND == 0 {
+        if self.ticks.is_multiple_of(SECOND) {
             for feed in self.feeds.idle(now) {
                 if let Some(follower) = self.followers.remove(&feed) {
                     follower.abort();
@@ -373,7 +374,7 @@ impl Core {
 
     /// One session's turn in a tick.
     fn turn(&mut self, at: usize, now: Instant, slow: bool) -> Result<(), String> {
-        let second = (self.ticks + at as u64) % SECOND == 0;
+        let second = (self.ticks + at as u64).is_multiple_of(SECOND);
         let Some(session) = self.sessions.get_mut(&at) else { return Ok(()) };
         session.is_hot = false;
         if slow || second {
@@ -410,6 +411,11 @@ impl Core {
         }
         if second {
             session.show();
+            if let Media::Out(playing) = &mut session.media {
+                let feed = playing.of(Kind::Video).and_then(|sent| sent.outlet.feed());
+                let rendition = feed.and_then(|feed| self.feeds.name(feed)).map(str::to_owned);
+                session.shown.change(|shot| shot.rendition = rendition);
+            }
         }
         if attach && slow {
             self.attach(at, now);
@@ -422,13 +428,24 @@ impl Core {
     /// A session is over.
     fn end(&mut self, at: usize, why: &str, goodbye: bool) {
         let Some(mut session) = self.sessions.remove(&at) else { return };
+        self.farewell(&mut session);
         session.transport.close(Instant::now(), &mut self.control);
         session.show();
         let shot = session.shown.get();
         let (stream, protocol, peer, client) = (&shot.stream, shot.protocol, &shot.peer, &shot.client);
         let (packets, lost, seconds) = (shot.packets, shot.lost, shot.seconds);
         if session.is_connected {
-            tracing::info!(stream, protocol, peer, client, packets, lost, seconds, reason = why, "WebRTC session ended");
+            tracing::info!(
+                stream,
+                protocol,
+                peer,
+                client,
+                packets,
+                lost,
+                seconds,
+                reason = why,
+                "WebRTC session ended"
+            );
         } else {
             tracing::warn!(stream, protocol, peer, client, reason = why, "WebRTC session never connected");
         }
@@ -442,6 +459,19 @@ impl Core {
         self.by_id.remove(&session.id);
         self.feeds.leave(at);
         drop(self.shared.registry.remove(&session.id));
+    }
+
+    /// Tells a viewer that nothing more comes.
+    fn farewell(&mut self, session: &mut Session) {
+        let Media::Out(playing) = &mut session.media else { return };
+        let ssrcs: Vec<u32> = playing.sent().map(|sent| sent.outlet.ssrc).collect();
+        let mut goodbye = Vec::new();
+        super::control::goodbye(&ssrcs, &mut goodbye);
+        if let (Some(path), Some(srtp)) = (session.transport.path(), session.transport.srtp())
+            && let Ok(sealed) = srtp.protect_rtcp(&goodbye)
+        {
+            self.control.push((path, sealed.to_vec()));
+        }
     }
 
     fn drain(&mut self) {

@@ -24,7 +24,7 @@ fn settings() -> Settings {
 
 fn edge(settings: Settings) -> (Edge, Double) {
     let double = Double::new();
-    (Edge::start(settings, double.clone(), None).unwrap(), double)
+    (Edge::start(settings, double.clone(), None, None).unwrap(), double)
 }
 
 /// With nothing live.

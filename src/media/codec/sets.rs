@@ -68,7 +68,12 @@ pub(super) fn av1(obu: &[u8]) -> Result<Bytes, String> {
     let [profile, level, tier, depth, mono, x, y, position] = super::av1::sequence_format(bits.rest())?;
     let (high, twelve) = (u8::from(depth > 8), u8::from(depth > 10));
     let mut record = BytesMut::with_capacity(4 + obu.len());
-    record.put_slice(&[0x81, profile << 5 | level, tier << 7 | high << 6 | twelve << 5 | mono << 4 | x << 3 | y << 2 | position, 0]);
+    record.put_slice(&[
+        0x81,
+        profile << 5 | level,
+        tier << 7 | high << 6 | twelve << 5 | mono << 4 | x << 3 | y << 2 | position,
+        0,
+    ]);
     record.put_slice(obu);
     Ok(record.freeze())
 }

@@ -8,7 +8,8 @@ use crate::media::{Codec, VideoConfig};
 
 /// From a VP8 key frame.
 pub(super) fn vp8(frame: &[u8]) -> Result<VideoConfig, String> {
-    let head: [u8; 10] = frame.get(..10).and_then(|head| head.try_into().ok()).ok_or("a frame of less than 10 bytes")?;
+    let head: [u8; 10] =
+        frame.get(..10).and_then(|head| head.try_into().ok()).ok_or("a frame of less than 10 bytes")?;
     if !is_vp8_key(frame) || head[3..6] != [0x9d, 0x01, 0x2a] {
         return Err("not a key frame".to_owned());
     }

@@ -84,10 +84,7 @@ impl Extension {
         (Extension::Mid, "urn:ietf:params:rtp-hdrext:sdes:mid"),
         (Extension::Rid, "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"),
         (Extension::RepairedRid, "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"),
-        (
-            Extension::TransportWide,
-            "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
-        ),
+        (Extension::TransportWide, "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"),
     ];
 
     /// Its URI.
@@ -326,13 +323,19 @@ mod tests {
         let offer = Offer::read(OFFER).unwrap();
         assert_eq!((offer.fragment.as_str(), offer.setup, offer.media.len()), ("abcd", Setup::ActPass, 2));
         let (audio, video) = (&offer.media[0], &offer.media[1]);
-        assert_eq!((audio.kind, audio.payloads[0].codec, audio.mid.as_str()), (Some(Kind::Audio), Some(Codec::Opus), "0"));
+        assert_eq!(
+            (audio.kind, audio.payloads[0].codec, audio.mid.as_str()),
+            (Some(Kind::Audio), Some(Codec::Opus), "0")
+        );
         assert_eq!(audio.extensions, [(4, Extension::Mid)]);
         assert_eq!((audio.sources.as_slice(), video.sources.as_slice()), (&[(7, None)][..], &[(8, Some(9))][..]));
         assert_eq!(video.payloads[0].feedback, ["nack", "transport-cc"]);
         assert_eq!(video.payloads[0].parameter("profile-level-id"), Some("42e01f"));
         assert_eq!((video.payloads[1].codec, video.payloads[1].repairs), (None, Some(96)));
-        assert_eq!((video.layers.as_slice(), video.direction), (&["hi".to_owned(), "lo".to_owned()][..], Direction::Send));
+        assert_eq!(
+            (video.layers.as_slice(), video.direction),
+            (&["hi".to_owned(), "lo".to_owned()][..], Direction::Send)
+        );
         assert!(Offer::read(&OFFER.replace("\r\n", "\n")).is_ok(), "with bare line feeds");
     }
 
