@@ -151,7 +151,11 @@ fn help(spec: &Spec) -> String {
 
 fn value_name(spec: &Spec) -> &'static str {
     let Some(text) = spec.default.as_str() else {
-        return if spec.default.is_integer() { "NUMBER" } else { "LIST" };
+        return match spec.default {
+            toml::Value::Integer(_) => "NUMBER",
+            toml::Value::Boolean(_) => "true|false",
+            _ => "LIST",
+        };
     };
     match text {
         _ if text.parse::<Time>().is_ok() => "TIME",

@@ -104,14 +104,16 @@ impl Setting<'_> {
         })
     }
 
-    /// Whether it is of the kind that the default is of: a text, a number or a list.
+    /// Whether it is of the kind that the default is of: a text, a number, a switch or a list.
     fn kind(&self) -> Result<(), Error> {
         let example = &self.spec.default;
         let problem = match (example, self.value.get_ref()) {
             (toml::Value::String(_), DeValue::String(_)) => return Ok(()),
             (toml::Value::Integer(_), DeValue::Integer(_)) => return Ok(()),
+            (toml::Value::Boolean(_), DeValue::Boolean(_)) => return Ok(()),
             (toml::Value::Array(_), DeValue::Array(_)) => return Ok(()),
             (toml::Value::String(_), _) => format!("this is no text in quotes; write it as {example}"),
+            (toml::Value::Boolean(_), _) => "this is neither true nor false".to_owned(),
             (toml::Value::Array(_), _) => NO_LIST.to_owned(),
             (_, DeValue::String(text)) => format!("{text:?} is no whole number; write it as {example}"),
             _ => format!("this is no whole number; write it as {example}"),
