@@ -34,8 +34,8 @@ USER headwater
 WORKDIR /data
 ENV HEADWATER_DATA_DIR=/data
 VOLUME /data
-# HTTP and RTMP. The admin listener (8081) stays on the container's loopback unless it is configured otherwise.
-EXPOSE 8080 1935
+# HTTP, RTMP, and media of WebRTC. The admin listener (8081) stays on the container's loopback unless it is configured otherwise.
+EXPOSE 8080 1935 8189/udp 8189/tcp
 # bash speaks TCP by itself, so that the image needs no HTTP client for this.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
   CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200 '"]

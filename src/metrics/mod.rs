@@ -28,6 +28,13 @@ names! {
     RTMP_REFUSED = "headwater_rtmp_refused_total" Counter {reason} "RTMP connections and publishers that were refused.";
     RTMP_BYTES_RECEIVED = "headwater_rtmp_bytes_received_total" Counter {} "Bytes read from RTMP connections.";
     RTMP_FRAMES_DROPPED = "headwater_rtmp_frames_dropped_total" Counter {reason} "RTMP messages with media that could not be used.";
+    WEBRTC_SESSIONS = "headwater_webrtc_sessions" Gauge {} "WHIP and WHEP sessions, those that are not connected yet among them.";
+    WEBRTC_OFFERS = "headwater_webrtc_offers_total" Counter {protocol} "Offers that were answered.";
+    WEBRTC_SESSIONS_ENDED = "headwater_webrtc_sessions_ended_total" Counter {protocol, outcome} "Sessions that are over, connected or not.";
+    WEBRTC_PACKETS_SENT = "headwater_webrtc_packets_sent_total" Counter {} "Datagrams that were sent.";
+    WEBRTC_BYTES_SENT = "headwater_webrtc_bytes_sent_total" Counter {} "Bytes of datagrams that were sent.";
+    WEBRTC_PACKETS_UNSENT = "headwater_webrtc_packets_unsent_total" Counter {} "Datagrams that the kernel had no room for.";
+    WEBRTC_DATAGRAMS_DROPPED = "headwater_webrtc_datagrams_dropped_total" Counter {} "Datagrams and commands that a worker had no room for.";
     HUB_STREAMS = "headwater_hub_streams" Gauge {state} "Streams by state.";
     HUB_FRAMES = "headwater_hub_frames_total" Counter {kind} "Frames that were appended to frame logs.";
     HUB_FRAMES_DROPPED = "headwater_hub_frames_dropped_total" Counter {reason} "Frames that publishers gave and no log took.";

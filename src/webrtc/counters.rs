@@ -2,6 +2,8 @@
 
 use metrics::{Counter, Gauge, counter, gauge};
 
+use crate::metrics as names;
+
 /// They.
 pub(super) struct Counters {
     pub(super) sessions: Gauge,
@@ -15,23 +17,23 @@ pub(super) struct Counters {
 impl Counters {
     pub(super) fn new() -> Counters {
         Counters {
-            sessions: gauge!("headwater_webrtc_sessions"),
-            packets_sent: counter!("headwater_webrtc_packets_sent_total"),
-            bytes_sent: counter!("headwater_webrtc_bytes_sent_total"),
-            unsent: counter!("headwater_webrtc_packets_unsent_total"),
-            dropped: counter!("headwater_webrtc_datagrams_dropped_total"),
+            sessions: gauge!(names::WEBRTC_SESSIONS),
+            packets_sent: counter!(names::WEBRTC_PACKETS_SENT),
+            bytes_sent: counter!(names::WEBRTC_BYTES_SENT),
+            unsent: counter!(names::WEBRTC_PACKETS_UNSENT),
+            dropped: counter!(names::WEBRTC_DATAGRAMS_DROPPED),
         }
     }
 
     /// An offer was answered.
     pub(super) fn offers(&self, protocol: &'static str) {
-        counter!("headwater_webrtc_offers_total", "protocol" => protocol).increment(1);
+        counter!(names::WEBRTC_OFFERS, "protocol" => protocol).increment(1);
     }
 
     /// A session is over.
-    pub(super) fn ended(&self, protocol: &'static str, connected: bool, _why: &str) {
-        let outcome = if connected { "played" } else { "never_connected" };
-        counter!("headwater_webrtc_sessions_ended_total", "protocol" => protocol, "outcome" => outcome).increment(1);
+    pub(super) fn ended(&self, protocol: &'static str, connected: bool) {
+        let outcome = if connected { "connected" } else { "never_connected" };
+        counter!(names::WEBRTC_SESSIONS_ENDED, "protocol" => protocol, "outcome" => outcome).increment(1);
     }
 
     /// Datagrams went out, or the kernel had no room for them.

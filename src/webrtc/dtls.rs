@@ -12,6 +12,7 @@ use rtc_dtls::config::{ClientAuthType, ConfigBuilder, HandshakeConfig};
 use rtc_dtls::crypto::Certificate;
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
+use rtc_dtls::signature_hash_algorithm::SignatureScheme;
 use rtc_shared::TransportProtocol;
 use rtc_shared::error::Error as Library;
 use rtc_srtp::protection_profile::ProtectionProfile;
@@ -58,6 +59,11 @@ impl Identity {
             .with_srtp_protection_profiles(vec![
                 SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
                 SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
+            ])
+            .with_signature_schemes(vec![
+                // One that fits the hash to the curve: some clients take the first, whatever their key is.
+                SignatureScheme::EcdsaWithP256AndSha256,
+                SignatureScheme::Pkcs1WithSha256,
             ])
             .with_client_auth(ClientAuthType::RequireAnyClientCert)
             // Certificates are self-signed; the fingerprint is what counts, and it is checked above.

@@ -153,10 +153,10 @@ impl Intake {
         self.sections.iter().any(|section| section.codecs.iter().any(|(_, codec)| codec.kind() == Kind::Video))
     }
 
-    /// How the sound will be that was agreed on, and comes.
+    /// How the sound will be that was agreed on.
     pub(super) fn expected_sound(&self) -> Option<Arc<Config>> {
-        let comes = self.streams.iter().any(|stream| stream.track.kind == Kind::Audio);
-        comes.then(track::opus_config).flatten()
+        let opus = |section: &Section| section.codecs.iter().any(|(_, codec)| *codec == Codec::Opus);
+        self.sections.iter().any(opus).then(track::opus_config).flatten()
     }
 
     /// A viewer needs a key frame.

@@ -463,9 +463,8 @@ impl Shared {
         self.counters.sessions.set(self.registry.len() as f64);
     }
 
-    fn count_end(&self, session: &Session, why: &str) {
-        let shot = session.shown.get();
-        self.counters.ended(shot.protocol, session.is_connected, why);
+    fn count_end(&self, session: &Session) {
+        self.counters.ended(session.shown.get().protocol, session.is_connected);
     }
 }
 

@@ -449,7 +449,7 @@ impl Core {
         } else {
             tracing::warn!(stream, protocol, peer, client, reason = why, "WebRTC session never connected");
         }
-        self.shared.count_end(&session, why);
+        self.shared.count_end(&session);
         session.shown.change(|shot| why.clone_into(&mut shot.state));
         if let (Media::In(publishing), true) = (&mut session.media, goodbye) {
             publishing.finish();
