@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { after, before, test } from 'node:test';
 import { browse } from './browser.mjs';
+import { publishByWhip } from './datachannel.mjs';
 import { address, publish, serve, stop } from './server.mjs';
 import { open } from './viewer.mjs';
 
@@ -113,6 +114,18 @@ for (const codec of ['H264', 'VP8', 'VP9', 'AV1']) {
     await publisher.close();
   });
 }
+
+test('a publisher of the kind of OBS plays in real time and over HLS, also when its first packets are lost', async () => {
+  const publisher = await publishByWhip(server, 'obs', { lose: (count) => count <= 50 });
+  for (const delay of ['realtime', 'low']) {
+    const viewer = await open(browser, `${server.http}/watch/obs`, delay);
+    await viewer.until('playing');
+    await moves(viewer);
+    if (delay === 'realtime') await sounds(viewer);
+    await viewer.close();
+  }
+  await publisher.stop();
+});
 
 test('RTMP plays in real time, with its sound, the first picture at once', async () => {
   const publisher = publish(server, 'rtmp');
