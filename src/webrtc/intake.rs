@@ -348,3 +348,7 @@ const KEY_SPACING: Duration = Duration::from_millis(500);
 const DEAF: u32 = 4;
 const KEY_SPACING_DEAF: Duration = Duration::from_secs(5);
 const FIRST_ROUND_TRIP: Duration = Duration::from_millis(60);
+
+#[cfg(test)]
+#[path = "intake_tests.rs"]
+mod tests;

@@ -304,3 +304,7 @@ const MOST_SPANS: usize = 8;
 const REPAIRS: f64 = 250.0;
 /// How long a viewer may stand still at a change.
 const LONGEST_PAUSE: Time = Time::from_millis(400);
+
+#[cfg(test)]
+#[path = "viewer_tests.rs"]
+mod tests;
