@@ -136,7 +136,7 @@ fn key_frames_are_asked_for_in_time_and_a_deaf_publisher_is_left_in_peace() {
             asked.push(ms);
         }
     }
-    assert!((2_000..2_100).contains(&asked[1]), "two seconds after the last: {asked:?}");
+    assert!((2_000..2_100).contains(&asked[0]), "two seconds after the last: {asked:?}");
     assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= 500));
     assert!(asked.len() < 12, "who does not listen is asked seldom: {asked:?}");
     assert!(intake.unanswered() >= 4);
