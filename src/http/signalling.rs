@@ -165,7 +165,13 @@ impl Signalling {
                 let client = client(&head.headers, ends);
                 let answered = match protocol {
                     Protocol::Whip => self.webrtc.publish(&name, &offer, &client, head.uri.query() == Some("test")),
-                    Protocol::Whep => self.webrtc.play(&name, &offer, &client, self.wait).await,
+                    Protocol::Whep => {
+                        let rung = head
+                            .uri
+                            .query()
+                            .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("rung=")));
+                        self.webrtc.play(&name, &offer, &client, self.wait, rung).await
+                    }
                 };
                 Ok(self.created(protocol, &name, answered.map_err(problem)?))
             }

@@ -29,6 +29,28 @@ impl Origin {
             Origin::Rung(_, rung) => &rung.spec().name,
         }
     }
+
+    /// Somebody wants it.
+    pub(super) fn ask(&self) {
+        if let Origin::Rung(ladder, rung) = self {
+            ladder.ask_for_only(rung);
+        }
+    }
+
+    /// Bits a second of its pictures and their sound, as far as that is known before they come.
+    pub(super) fn bits(&self, stream: &Stream) -> f64 {
+        match self {
+            Origin::Source => {
+                let status = stream.status();
+                let seconds = status.since.elapsed().map_or(0.0, |since| since.as_secs_f64());
+                status.bytes as f64 * 8.0 / seconds.max(1.0)
+            }
+            Origin::Rung(_, rung) => {
+                let pictures = rung.spec().pictures.as_ref().map_or(0, |pictures| pictures.bitrate);
+                (pictures + SOUND) as f64
+            }
+        }
+    }
 }
 
 /// One rendition.
@@ -130,6 +152,14 @@ impl Feeds {
         }
     }
 
+    /// A session goes over from a feed to another.
+    pub(super) fn part(&mut self, id: FeedId, session: usize) {
+        if let Some(feed) = self.feeds.get_mut(&id) {
+            Rc::make_mut(&mut feed.viewers).retain(|viewer| *viewer != session);
+            feed.left = Instant::now();
+        }
+    }
+
     /// A viewer of a feed needs a key frame that is not there.
     pub(super) fn want_key(&self, id: FeedId) {
         if let Some(Feed { origin: Origin::Source, stream, .. }) = self.feeds.get(&id) {
@@ -140,9 +170,7 @@ impl Feeds {
     /// Keeps the rungs that are watched alive; names the feeds that nobody has watched for a while.
     pub(super) fn idle(&self, now: Instant) -> Vec<FeedId> {
         for feed in self.feeds.values().filter(|feed| !feed.viewers.is_empty()) {
-            if let Origin::Rung(ladder, rung) = &feed.origin {
-                ladder.ask_for_only(rung);
-            }
+            feed.origin.ask();
         }
         let idle = |feed: &Feed| feed.viewers.is_empty() && now.saturating_duration_since(feed.left) > IDLE;
         self.feeds.iter().filter(|(_, feed)| idle(feed)).map(|(id, _)| *id).collect()
@@ -179,6 +207,8 @@ impl Feed {
     }
 }
 
+/// Bits a second of the sound that goes with a rung.
+const SOUND: u64 = 128_000;
 /// More than pictures wait for an encoder.
 const LATE: Time = Time::from_millis(400);
 /// A feed that nobody watches is followed for so long: viewers come and go.

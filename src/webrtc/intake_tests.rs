@@ -1,8 +1,9 @@
+//! A publisher over lossy links, with packets that the packer beside it makes.
 #![allow(clippy::unwrap_used)]
-use super::super::header::Outgoing;
-use super::super::pack::Pack;
 use super::*;
 use crate::media::{Time, codec};
+use crate::webrtc::header::Outgoing;
+use crate::webrtc::pack::Pack;
 
 const SPS: &[u8] = &[0x67, 0x42, 0xc0, 0x1f, 0xda, 0x01, 0x40, 0x16, 0xe8, 0x06, 0xd0, 0xa1, 0x35];
 const PPS: &[u8] = &[0x68, 0xce, 0x06, 0xe2];

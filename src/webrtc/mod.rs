@@ -9,11 +9,13 @@
 
 mod arrivals;
 mod batch;
+mod choice;
 mod clock;
 mod control;
 mod counters;
 mod discovery;
 mod dtls;
+mod estimate;
 mod feed;
 mod header;
 mod ice;
@@ -254,13 +256,14 @@ impl WebRtc {
 
     /// Answers a viewer's offer.
     ///
-    /// `wait`: how long to wait for a stream that is off the air.
+    /// `wait`: how long to wait for a stream that is off the air. `rung`: the one rendition to send, whatever the link.
     pub async fn play(
         &self,
         name: &StreamName,
         offer: &str,
         client: &Client,
         wait: Duration,
+        rung: Option<&str>,
     ) -> Result<Answered, Refusal> {
         let offer = Offer::read(offer)?;
         let status = match self.on_air(name) {
@@ -287,7 +290,7 @@ impl WebRtc {
                 codecs.join(" and ")
             )));
         }
-        let media = Playing::new(name.clone(), video, audio, Instant::now());
+        let media = Playing::new(name.clone(), (video, audio), rung.map(str::to_owned), Instant::now());
         let accepted: Vec<_> = choices.into_iter().map(|choice| choice.map(|choice| choice.accepted)).collect();
         self.answer(&offer, &accepted, Media::Out(Box::new(media)), (name, "whep"), client)
     }

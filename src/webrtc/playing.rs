@@ -8,10 +8,13 @@ use rtc_rtcp::goodbye::Goodbye;
 use rtc_rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc_rtcp::receiver_report::ReceiverReport;
+use rtc_rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc_rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 
 use super::batch::Batch;
+use super::choice::{Advice, Choice};
 use super::control;
+use super::estimate::Estimate;
 use super::lane::Lane;
 use super::snapshot::Snapshot;
 use super::srtp::Srtp;
@@ -39,7 +42,14 @@ pub(super) struct Playing {
     pub(super) name: StreamName,
     pub(super) video: Option<Sent>,
     pub(super) audio: Option<Sent>,
-    wide: u16,
+    estimate: Estimate,
+    choice: Choice,
+    /// Bits a second that are sent beyond what plays, until the next look.
+    pub(super) probing: f64,
+    /// The one rendition that this viewer wants.
+    pub(super) pinned: Option<String>,
+    /// A rendition that will be gone over to once its packets come, and since when.
+    pub(super) heading: Option<(FeedId, Instant)>,
     refreshed: Option<Instant>,
     /// When the viewer was last sent from a feed, or began to wait for one.
     pub(super) waits_since: Option<Instant>,
@@ -77,7 +87,12 @@ pub(super) enum Wish {
 
 impl Playing {
     /// Of the stream `name`, as agreed.
-    pub(super) fn new(name: StreamName, video: Option<Agreed>, audio: Option<Agreed>, now: Instant) -> Playing {
+    pub(super) fn new(
+        name: StreamName,
+        (video, audio): (Option<Agreed>, Option<Agreed>),
+        pinned: Option<String>,
+        now: Instant,
+    ) -> Playing {
         let sent = |agreed: Agreed| {
             let Agreed { ssrc, payload_type, repair, first, .. } = agreed;
             Sent { agreed, outlet: Outlet::new(ssrc, payload_type, repair, first), loss: 0, lost: 0, jitter: 0 }
@@ -86,7 +101,11 @@ impl Playing {
             name,
             video: video.map(sent),
             audio: audio.map(sent),
-            wide: 0,
+            estimate: Estimate::new(),
+            choice: Choice::new(),
+            probing: 0.0,
+            pinned,
+            heading: None,
             refreshed: None,
             waits_since: Some(now),
             round_trip: None,
@@ -114,13 +133,38 @@ impl Playing {
         kind: Kind,
         lanes: impl Fn(FeedId) -> Option<&'l Lane> + Copy,
         (srtp, batch): (&mut Srtp, &mut Batch),
-        budget: usize,
+        (budget, now): (usize, Instant),
     ) -> bool {
-        let Playing { video, audio, wide, .. } = self;
+        let Playing { video, audio, estimate, .. } = self;
         let Some(sent) = (if kind == Kind::Video { video } else { audio }) else { return false };
-        let mut line = Line { srtp, batch, transport_wide: sent.agreed.transport_wide.map(|number| (number, wide)) };
+        let transport_wide = sent.agreed.transport_wide.map(|number| (number, estimate));
+        let mut line = Line { srtp, batch, transport_wide, now };
         sent.outlet.send(lanes, &mut line, budget);
         sent.outlet.feed().and_then(lanes).is_some_and(|lane| sent.outlet.is_behind(lane))
+    }
+
+    /// While the link is tried: sends some of the last pictures once more.
+    pub(super) fn pad<'l>(
+        &mut self,
+        lanes: impl Fn(FeedId) -> Option<&'l Lane>,
+        (srtp, batch): (&mut Srtp, &mut Batch),
+        bytes: usize,
+        now: Instant,
+    ) {
+        let Playing { video: Some(sent), estimate, .. } = self else { return };
+        let transport_wide = sent.agreed.transport_wide.map(|number| (number, estimate));
+        sent.outlet.pad(lanes, &mut Line { srtp, batch, transport_wide, now }, bytes);
+    }
+
+    /// What to do about the rendition. `rates`: bits a second of all, the best first.
+    pub(super) fn advise(&mut self, now: Instant, rates: &[f64], current: usize) -> Advice {
+        self.probing = 0.0;
+        let Some(estimate) = self.estimate.bits() else { return Advice::Stay };
+        let advice = self.choice.look(now, estimate, rates, current);
+        if let Advice::Probe(bits) = advice {
+            self.probing = bits;
+        }
+        advice
     }
 
     /// Takes what the viewer says.
@@ -135,17 +179,19 @@ impl Playing {
         let mut wish = Wish::Nothing;
         for packet in packets.iter().map(|packet| packet.as_any()) {
             if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
-                let Playing { video, audio, wide, .. } = self;
+                let Playing { video, audio, estimate, .. } = self;
                 let kinds = [(Kind::Video, video), (Kind::Audio, audio)];
                 for (kind, sent) in kinds {
                     let Some(sent) = sent.as_mut().filter(|sent| sent.outlet.ssrc == nack.media_ssrc) else { continue };
-                    let transport_wide = sent.agreed.transport_wide.map(|number| (number, &mut *wide));
-                    let mut line = Line { srtp: &mut *srtp, batch: &mut *batch, transport_wide };
+                    let transport_wide = sent.agreed.transport_wide.map(|number| (number, &mut *estimate));
+                    let mut line = Line { srtp: &mut *srtp, batch: &mut *batch, transport_wide, now };
                     let sequences = nack.nacks.iter().flat_map(|pair| pair.packet_list());
                     sent.outlet.again(sequences, |feed| lanes(feed, kind), &mut line);
                 }
             } else if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
                 wish = Wish::KeyFrame;
+            } else if let Some(feedback) = packet.downcast_ref::<TransportLayerCc>() {
+                self.estimate.feedback(feedback, now);
             } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
                 self.reported(report);
             } else if packet.is::<Goodbye>() {
@@ -202,6 +248,7 @@ impl Playing {
     /// How it goes.
     pub(super) fn snapshot(&self, shot: &mut Snapshot) {
         shot.bitrate = self.tally.bits;
+        shot.estimate = self.estimate.bits();
         shot.round_trip_ms = self.round_trip.map(|trip| trip.as_secs_f64() * 1000.0);
         let both = || self.video.iter().chain(&self.audio);
         shot.packets = both().map(|sent| u64::from(sent.outlet.packets)).sum();

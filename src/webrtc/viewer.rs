@@ -2,8 +2,10 @@
 //! rendition at a key frame with numbers and timestamps that go on. Sans-IO; a playing session owns one, `worker` drives it.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::batch::Batch;
+use super::estimate::Estimate;
 use super::header::Outgoing;
 use super::lane::{Kept, Lane};
 use super::srtp::Srtp;
@@ -52,8 +54,9 @@ struct Span {
 pub(super) struct Line<'a> {
     pub(super) srtp: &'a mut Srtp,
     pub(super) batch: &'a mut Batch,
-    /// The number of the transport-wide extension, and its next sequence number.
-    pub(super) transport_wide: Option<(u8, &'a mut u16)>,
+    /// The number of the transport-wide extension, and who counts.
+    pub(super) transport_wide: Option<(u8, &'a mut Estimate)>,
+    pub(super) now: Instant,
 }
 
 impl Outlet {
@@ -183,6 +186,24 @@ impl Outlet {
         }
     }
 
+    /// Sends some of the last packets once more, so many bytes, to see whether they get through: a viewer drops what it has.
+    pub(super) fn pad<'l>(
+        &mut self,
+        lanes: impl Fn(FeedId) -> Option<&'l Lane>,
+        line: &mut Line<'_>,
+        mut bytes: usize,
+    ) {
+        let (Some(span), true) = (self.spans.back().copied(), self.repair.is_some()) else { return };
+        let mut number = self.next;
+        while bytes > 0 && number > span.out && self.next - number < MOST_PADDING {
+            number -= 1;
+            let at = span.at + (number - span.out);
+            let Some(packet) = lanes(span.feed).and_then(|lane| lane.get(at)) else { return };
+            bytes = bytes.saturating_sub(packet.piece.len());
+            self.repeat(packet, number, span.stamp_of(packet, at), line);
+        }
+    }
+
     /// Time passed: repairs are allowed again.
     pub(super) fn refill(&mut self, seconds: f64) {
         self.tokens = (self.tokens + seconds * REPAIRS).min(REPAIRS);
@@ -234,7 +255,7 @@ impl Outlet {
         let length = head.write(line.batch.bytes());
         packet.piece.write(line.batch.bytes());
         if line.srtp.protect(line.batch.bytes(), start, length, self.ssrc, number) {
-            line.batch.close(start);
+            line.close(start);
             self.packets = self.packets.wrapping_add(1);
             self.octets = self.octets.wrapping_add(packet.piece.len() as u32);
         }
@@ -264,7 +285,7 @@ impl Outlet {
         }
         packet.piece.write(line.batch.bytes());
         if line.srtp.protect(line.batch.bytes(), start, length, ssrc, index) {
-            line.batch.close(start);
+            line.close(start);
         }
     }
 }
@@ -280,12 +301,17 @@ impl Span {
 }
 
 impl Line<'_> {
-    fn number(&mut self) -> Option<(u8, u16)> {
-        self.transport_wide.as_mut().map(|(number, next)| {
-            let sequence = **next;
-            **next = sequence.wrapping_add(1);
-            (*number, sequence)
-        })
+    fn number(&self) -> Option<(u8, u16)> {
+        self.transport_wide.as_ref().map(|(number, estimate)| (*number, estimate.number()))
+    }
+
+    /// The datagram that began at `start` is whole, and leaves.
+    fn close(&mut self, start: usize) {
+        let bytes = self.batch.open() - start;
+        self.batch.close(start);
+        if let Some((_, estimate)) = &mut self.transport_wide {
+            estimate.left(bytes, self.now);
+        }
     }
 }
 
@@ -298,6 +324,8 @@ fn packet_needs_key(lane: &Lane) -> bool {
 const LARGEST_REPLAY: usize = 2 << 20;
 /// By so much pictures of the past are drawn together in time.
 const DRAWN_TOGETHER: i32 = 32;
+/// Packets of one burst of a probe.
+const MOST_PADDING: u64 = 64;
 /// Changes of source that repairs are remembered over.
 const MOST_SPANS: usize = 8;
 /// Repairs a second: a loss of a fifth at 10 Mbit/s.

@@ -1,14 +1,15 @@
+//! Viewers that come late, lose packets and change their rendition, with both ends of SRTP.
 #![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
 use bytes::Bytes;
 use rtc_srtp::protection_profile::ProtectionProfile;
 
-use super::super::header::Packet;
-use super::super::ice::Path;
-use super::super::srtp::Keys;
 use super::*;
 use crate::media::{Frame, codec};
+use crate::webrtc::header::Packet;
+use crate::webrtc::ice::Path;
+use crate::webrtc::srtp::Keys;
 
 /// A viewer, both ends of its SRTP, and what it got.
 struct Screen {
@@ -16,7 +17,7 @@ struct Screen {
     ours: Srtp,
     theirs: Srtp,
     batch: Batch,
-    wide: u16,
+    estimate: Estimate,
 }
 
 impl Screen {
@@ -34,20 +35,20 @@ impl Screen {
             ours: end(false),
             theirs: end(true),
             batch,
-            wide: 0,
+            estimate: Estimate::new(),
         }
     }
 
     fn send(&mut self, lanes: &[Lane]) -> Vec<Packet> {
-        let Screen { outlet, ours, batch, wide, .. } = self;
-        let mut line = Line { srtp: ours, batch, transport_wide: Some((3, wide)) };
+        let Screen { outlet, ours, batch, estimate, .. } = self;
+        let mut line = Line { srtp: ours, batch, transport_wide: Some((3, estimate)), now: Instant::now() };
         outlet.send(|feed| lanes.get(feed), &mut line, usize::MAX);
         self.got()
     }
 
     fn again(&mut self, lanes: &[Lane], sequences: &[u16]) -> Vec<Packet> {
-        let Screen { outlet, ours, batch, wide, .. } = self;
-        let mut line = Line { srtp: ours, batch, transport_wide: Some((3, wide)) };
+        let Screen { outlet, ours, batch, estimate, .. } = self;
+        let mut line = Line { srtp: ours, batch, transport_wide: Some((3, estimate)), now: Instant::now() };
         outlet.again(sequences.iter().copied(), |feed| lanes.get(feed), &mut line);
         self.got()
     }

@@ -41,22 +41,36 @@ pub(super) fn choose(offer: &Offer, status: &Status, drawn: [Drawn; 2], stream: 
     offer.media.iter().map(choose).collect()
 }
 
-/// Where frames of a kind come from that are sent as `codec`; None while there are none.
-pub(super) fn origin(stream: &Arc<Stream>, kind: Kind, codec: Codec) -> Option<Origin> {
+/// Where pictures may come from that are sent as `codec`, the best first. `pinned`: that one alone, if it is there.
+pub(super) fn pictures(stream: &Arc<Stream>, codec: Codec, pinned: Option<&str>) -> Vec<Origin> {
     let status = stream.status();
-    let config = if kind == Kind::Video { status.video.as_ref() } else { status.audio.as_ref() }?;
-    if config.codec() == codec && (kind == Kind::Audio || !status.reordered) {
+    let Some(config) = &status.video else { return Vec::new() };
+    let as_it_is = config.codec() == codec && !status.reordered;
+    let mut origins: Vec<Origin> = as_it_is.then_some(Origin::Source).into_iter().collect();
+    let ladder = stream.ladder().borrow().clone().filter(|_| codec == Codec::H264);
+    if let Some(ladder) = ladder {
+        let stand_in = ladder.stand_in().filter(|_| !as_it_is);
+        let rungs = stand_in.into_iter().chain(ladder.rungs());
+        let shown = rungs.filter(|rung| rung.spec().pictures.is_some() && rung.state() != RungState::Shed);
+        origins.extend(shown.map(|rung| Origin::Rung(ladder.clone(), rung.clone())));
+    }
+    match pinned {
+        Some(pinned) if origins.iter().any(|origin| origin.name() == pinned) => {
+            origins.retain(|origin| origin.name() == pinned);
+        }
+        _ => {}
+    }
+    origins
+}
+
+/// Where sound comes from that is sent as Opus; None while there is none.
+pub(super) fn sound(stream: &Arc<Stream>) -> Option<Origin> {
+    if stream.status().audio?.codec() == Codec::Opus {
         return Some(Origin::Source);
     }
     let ladder = stream.ladder().borrow().clone()?;
-    let rung = match kind {
-        Kind::Audio => ladder.spoken(),
-        Kind::Video if codec != Codec::H264 => None,
-        Kind::Video => ladder.all().find(|rung| rung.spec().pictures.is_some() && rung.state() != RungState::Shed),
-    };
-    let rung = rung?.clone();
-    ladder.ask_for_only(&rung);
-    Some(Origin::Rung(ladder, rung))
+    let spoken = ladder.spoken()?.clone();
+    Some(Origin::Rung(ladder, spoken))
 }
 
 /// The payload type that the source, or a rung in its place, is sent as.

@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::Shared;
 use super::batch::Batch;
+use super::choice::Advice;
 use super::feed::Feeds;
 use super::ice::{Credentials, Path};
 use super::playing::Wish;
@@ -25,7 +26,7 @@ use super::stun::Request;
 use super::transport::{Received, Sent};
 use super::viewer::FeedId;
 use crate::hub;
-use crate::media::{Frame, Kind};
+use crate::media::{Frame, Kind, Time};
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -258,9 +259,15 @@ impl Core {
     fn attach(&mut self, at: usize, now: Instant) {
         let Some(Session { media: Media::Out(playing), .. }) = self.sessions.get_mut(&at) else { return };
         let Some(stream) = self.shared.hub.stream(playing.name.as_str()) else { return };
+        let pinned = playing.pinned.clone();
         for kind in [Kind::Video, Kind::Audio] {
             let Some(sent) = playing.of(kind).filter(|sent| sent.outlet.feed().is_none()) else { continue };
-            let Some(origin) = super::whep::origin(&stream, kind, sent.agreed.codec) else { continue };
+            let origin = match kind {
+                Kind::Video => super::whep::pictures(&stream, sent.agreed.codec, pinned.as_deref()).into_iter().next(),
+                Kind::Audio => super::whep::sound(&stream),
+            };
+            let Some(origin) = origin else { continue };
+            origin.ask();
             let (feed, begun) = self.feeds.open(&stream, &origin);
             if begun {
                 self.feeds.starting.push(feed);
@@ -281,7 +288,7 @@ impl Core {
     }
 
     /// Sends a viewer what there is of one kind.
-    fn pour(&mut self, at: usize, kind: Kind, _now: Instant) {
+    fn pour(&mut self, at: usize, kind: Kind, now: Instant) {
         let Some(session) = self.sessions.get_mut(&at) else { return };
         let path = session.transport.path();
         let Media::Out(playing) = &mut session.media else { return };
@@ -293,7 +300,70 @@ impl Core {
             playing.of(kind).and_then(|sent| sent.outlet.feed()).and_then(lanes).map_or(0.0, super::lane::Lane::speed);
         // Four times the stream's own rate, so that a late viewer catches up, and never less than a key frame needs.
         let budget = (rate * PACE / 8.0 * TICK.as_secs_f64()).max(LEAST_BURST) as usize;
-        session.is_hot |= playing.send(kind, lanes, (srtp, &mut self.batch), budget);
+        let before = playing.of(kind).and_then(|sent| sent.outlet.feed());
+        session.is_hot |= playing.send(kind, lanes, (srtp, &mut self.batch), (budget, now));
+        let after = playing.of(kind).and_then(|sent| sent.outlet.feed());
+        if let Some(before) = before.filter(|_| before != after) {
+            // Its sound may still come from there.
+            if playing.sent().all(|sent| sent.outlet.feed() != Some(before)) {
+                self.feeds.part(before, at);
+            }
+        }
+    }
+
+    /// Judges once a second which rendition a viewer should have.
+    fn choose(&mut self, at: usize, now: Instant) {
+        let Some(Session { media: Media::Out(playing), .. }) = self.sessions.get_mut(&at) else { return };
+        let Some((codec, Some(feed), None)) =
+            playing.video.as_ref().map(|sent| (sent.agreed.codec, sent.outlet.feed(), sent.outlet.target()))
+        else {
+            return;
+        };
+        let Some(stream) = self.shared.hub.stream(playing.name.as_str()) else { return };
+        let origins = super::whep::pictures(&stream, codec, playing.pinned.as_deref());
+        let current = origins.iter().position(|origin| Some(origin.name()) == self.feeds.name(feed));
+        let (Some(current), true) = (current, playing.heading.is_none()) else { return };
+        let rates: Vec<f64> = origins.iter().map(|origin| origin.bits(&stream)).collect();
+        if let Advice::Take(to) = playing.advise(now, &rates, current)
+            && let Some(origin) = origins.get(to)
+        {
+            tracing::debug!(stream = %playing.name, from = current, to = origin.name(), "a viewer changes its rendition");
+            origin.ask();
+            let (feed, begun) = self.feeds.open(&stream, origin);
+            if begun {
+                self.feeds.starting.push(feed);
+            }
+            self.feeds.join(feed, at);
+            playing.heading = Some((feed, now));
+        }
+    }
+
+    /// Goes over to what was chosen, once its packets come: until then what plays goes on.
+    fn head(&mut self, at: usize, now: Instant) {
+        let Some(Session { media: Media::Out(playing), .. }) = self.sessions.get_mut(&at) else { return };
+        let Some((feed, since)) = playing.heading else { return };
+        let newest = |feed: FeedId| self.feeds.lane(feed, Kind::Video).and_then(super::lane::Lane::newest);
+        let Some(video) = &mut playing.video else { return };
+        let present = video.outlet.feed().and_then(newest);
+        if newest(feed).zip(present).is_some_and(|(other, present)| present - other < CLOSE) {
+            video.outlet.aim(Some(feed));
+            playing.heading = None;
+        } else if now.saturating_duration_since(since) > HEADING {
+            playing.heading = None;
+            self.feeds.part(feed, at);
+        }
+    }
+
+    /// While the link is tried.
+    fn probe(&mut self, at: usize, now: Instant) {
+        let Some(session) = self.sessions.get_mut(&at) else { return };
+        let path = session.transport.path();
+        let Media::Out(playing) = &mut session.media else { return };
+        let (Some(path), Some(srtp), true) = (path, session.transport.srtp(), playing.probing > 0.0) else { return };
+        self.batch.to(path);
+        let feeds = &self.feeds;
+        let bytes = (playing.probing / 8.0 * TICK.as_secs_f64()) as usize;
+        playing.pad(|feed| feeds.lane(feed, Kind::Video), (srtp, &mut self.batch), bytes, now);
     }
 
     /// A frame of a feed: packed once, sent to all its viewers.
@@ -383,6 +453,7 @@ impl Core {
         let mut messages = Vec::new();
         let mut pour = false;
         let mut attach = false;
+        let mut choose = false;
         match &mut session.media {
             Media::In(publishing) => {
                 publishing.tick(now, &mut messages)?;
@@ -393,10 +464,12 @@ impl Core {
             }
             Media::Out(playing) => {
                 pour = true;
+                session.is_hot |= playing.probing > 0.0;
                 attach = session.is_connected && playing.sent().any(|sent| sent.outlet.feed().is_none());
                 if second {
                     let report = playing.report(now, SystemTime::now());
                     messages.extend((!report.is_empty()).then_some(report));
+                    choose = true;
                     let gone = playing.waits_since.is_some() && self.shared.hub.stream(playing.name.as_str()).is_none();
                     playing.patience(now, gone)?;
                 }
@@ -416,6 +489,15 @@ impl Core {
                 let rendition = feed.and_then(|feed| self.feeds.name(feed)).map(str::to_owned);
                 session.shown.change(|shot| shot.rendition = rendition);
             }
+        }
+        if choose {
+            self.choose(at, now);
+        }
+        if pour && slow {
+            self.head(at, now);
+        }
+        if pour {
+            self.probe(at, now);
         }
         if attach && slow {
             self.attach(at, now);
@@ -541,6 +623,10 @@ const SECOND: u64 = 200;
 const READS: usize = 8;
 /// Paths of other workers' peers that are remembered.
 const MOST_FOREIGN: usize = 4_096;
+/// A rendition that is no further behind another can take over from it.
+const CLOSE: Time = Time::from_millis(700);
+/// So long a rung may take to begin.
+const HEADING: Duration = Duration::from_secs(10);
 /// A key frame younger than this serves a viewer that asks for one.
 const FRESH: Duration = Duration::from_secs(1);
 /// How much faster than it plays a viewer may be sent what it lacks.
