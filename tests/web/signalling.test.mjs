@@ -46,7 +46,7 @@ async function refused(response, status, reason) {
   assert.match(problem.detail, reason);
 }
 
-test('an offer is answered with a session, which is patched, restarted and deleted', async () => {
+test('an offer is answered with a session, which is patched and deleted', async () => {
   const created = await ask('POST', '/whip/one', SDP, offers.publish);
   assert.equal(created.status, 201);
   assert.equal(created.headers.get('content-type'), 'application/sdp');
