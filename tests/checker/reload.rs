@@ -19,6 +19,9 @@ pub struct Constants {
 /// One playlist, kept for a while to be held against others of the same state.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    /// When it was asked for and when it came.
+    asked: Duration,
+    at: Duration,
     media: Media,
     text: String,
     etag: Option<String>,
@@ -65,6 +68,8 @@ impl Checker {
         let Some(media) = self.completed(r, &at, resolved(seen.path(), raw)) else { return };
         judge_segments(&mut self.ledger, &at, &media);
         let entry = Seen {
+            asked: seen.asked,
+            at: seen.at,
             media: media.clone(),
             text,
             etag: seen.header("etag").map(str::to_owned),
@@ -183,7 +188,9 @@ impl Checker {
                 });
             }
         }
-        if let Some(after) = self.renditions[r].seen.iter().find(|s| s.media.ended && s.plain == entry.plain) {
+        // Answers that were on the way at once may come in any order, so only what was asked for later counts.
+        let before = |s: &&Seen| s.media.ended && s.plain == entry.plain && s.at <= entry.asked;
+        if let Some(after) = self.renditions[r].seen.iter().find(before) {
             let same = after.delta != entry.delta || after.text == entry.text;
             self.ledger.check(Rule::EndFinal, entry.media.ended && same, || format!("{at}: it changed after ENDLIST"));
         }
