@@ -122,7 +122,8 @@ impl Server {
         let https = certificates.as_ref().map(|c| c.for_http()).transpose()?;
         let rtmps = certificates.as_ref().map(|c| c.for_rtmp()).transpose()?;
         let webrtc = config.webrtc.enabled.then(|| WebRtc::start(webrtc_settings(&config), hub.clone())).transpose()?;
-        let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc)).transpose()?;
+        let access = Access::new(config.access.keys.clone());
+        let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone())).transpose()?;
         let edge = Edge::start(http_settings(&config), hls.clone(), https, signalling)?;
         let shown = (hub.clone(), hls.clone(), transcoder.clone(), webrtc.clone());
         let admin = Admin::start(config.admin.listen, shown, edge.readiness())?;
@@ -143,7 +144,7 @@ impl Server {
             let interval = config.tls.reload_interval.get();
             server.tasks.spawn(stop.clone().run_until_cancelled_owned(certificates.watch(interval)));
         }
-        let server = server.ingest(&config, plain, secure.zip(rtmps))?;
+        let server = server.ingest(&config, access, plain, secure.zip(rtmps))?;
         server.announce(&config);
         Ok(server)
     }
@@ -188,10 +189,10 @@ impl Server {
     fn ingest(
         mut self,
         config: &Config,
+        access: Access,
         plain: TcpListener,
         secure: Option<(TcpListener, Arc<rustls::ServerConfig>)>,
     ) -> Result<Server, Error> {
-        let access = Access::new(config.access.keys.clone());
         let shared = rtmp::Shared::new(self.hub.clone(), access, rtmp_settings(&config.rtmp), self.stop.clone());
         let listeners = [Some((plain, None, "rtmp.listen")), secure.map(|(l, tls)| (l, Some(tls), "rtmp.tls_listen"))];
         for (listener, tls, option) in listeners.into_iter().flatten() {
@@ -383,14 +384,14 @@ fn webrtc_settings(config: &Config) -> webrtc::Settings {
     }
 }
 
-fn signalling(config: &Config, webrtc: WebRtc) -> Result<http::Signalling, Error> {
+fn signalling(config: &Config, webrtc: WebRtc, access: Access) -> Result<http::Signalling, Error> {
     let server = |text: &String| {
         let config::IceServer { url, username, credential } = config::ice_server(text).map_err(Error::Start)?;
         Ok(http::IceServer { url, username, credential })
     };
     Ok(http::Signalling {
         webrtc,
-        access: Access::new(config.access.keys.clone()),
+        access,
         ice_servers: config.webrtc.ice_servers.iter().map(server).collect::<Result<_, Error>>()?,
         wait: config.webrtc.wait.get(),
     })

@@ -77,20 +77,31 @@ pub(super) struct Feeds {
 }
 
 impl Feeds {
-    /// The feed of a rendition, and whether it is new.
-    pub(super) fn open(&mut self, stream: &Arc<Stream>, origin: &Origin) -> (FeedId, bool) {
+    /// A session watches a rendition from now on: its feed, which is opened where there is none.
+    pub(super) fn join(&mut self, stream: &Arc<Stream>, origin: &Origin, session: usize) -> FeedId {
+        origin.ask();
+        let id = self.open(stream, origin);
+        if let Some(feed) = self.feeds.get_mut(&id)
+            && !feed.viewers.contains(&session)
+        {
+            Rc::make_mut(&mut feed.viewers).push(session);
+        }
+        id
+    }
+
+    fn open(&mut self, stream: &Arc<Stream>, origin: &Origin) -> FeedId {
         let same = |feed: &Feed| feed.stream.epoch() == stream.epoch() && feed.origin.name() == origin.name();
         let known = |(_, feed): &(&FeedId, &Feed)| same(feed) && feed.stream.name() == stream.name();
         if let Some((id, _)) = self.feeds.iter().find(known) {
-            return (*id, false);
+            return *id;
         }
         self.next += 1;
-        let lane = |rate| Lane::new(rate, wall_stamp(stream.began(), rate));
+        let lane = |kind| Lane::new(kind, wall_stamp(stream.began(), kind));
         let mut feed = Feed {
             stream: stream.clone(),
             origin: origin.clone(),
-            video: lane(90_000),
-            audio: lane(48_000),
+            video: lane(Kind::Video),
+            audio: lane(Kind::Audio),
             viewers: Rc::default(),
             left: Instant::now(),
             cursor: None,
@@ -103,7 +114,8 @@ impl Feeds {
         }
         feed.cursor = Some(cursor);
         self.feeds.insert(self.next, feed);
-        (self.next, true)
+        self.starting.push(self.next);
+        self.next
     }
 
     /// What reads on from where a feed has been read to. Once.
@@ -133,15 +145,6 @@ impl Feeds {
     /// Who watches a feed.
     pub(super) fn viewers(&self, id: FeedId) -> Rc<Vec<usize>> {
         self.feeds.get(&id).map(|feed| feed.viewers.clone()).unwrap_or_default()
-    }
-
-    /// A session watches a feed.
-    pub(super) fn join(&mut self, id: FeedId, session: usize) {
-        if let Some(feed) = self.feeds.get_mut(&id)
-            && !feed.viewers.contains(&session)
-        {
-            Rc::make_mut(&mut feed.viewers).push(session);
-        }
     }
 
     /// A session watches nothing any more.

@@ -3,14 +3,15 @@
 
 use std::collections::VecDeque;
 
+use super::clock_rate;
 use super::pack::{Pack, Piece};
-use crate::media::{Frame, Time};
+use crate::media::{Frame, Kind, Time};
 
 /// The packets of a track.
 #[derive(Debug)]
 pub(super) struct Lane {
+    kind: Kind,
     pack: Pack,
-    rate: u32,
     /// The RTP timestamp of the timeline's zero.
     base: u32,
     packets: VecDeque<Kept>,
@@ -45,11 +46,11 @@ struct Speed {
 }
 
 impl Lane {
-    /// With `rate` ticks a second, `base` of which are the timeline's zero.
-    pub(super) fn new(rate: u32, base: u32) -> Lane {
+    /// `base`: the RTP timestamp of the timeline's zero.
+    pub(super) fn new(kind: Kind, base: u32) -> Lane {
         Lane {
+            kind,
             pack: Pack::default(),
-            rate,
             base,
             packets: VecDeque::new(),
             first: 0,
@@ -62,7 +63,7 @@ impl Lane {
 
     /// Packs a frame and keeps its packets; lets go of what nobody can ask for any more.
     pub(super) fn push(&mut self, frame: &Frame) {
-        let stamp = self.base.wrapping_add(frame.pts.ticks(self.rate) as u32);
+        let stamp = self.base.wrapping_add(frame.pts.ticks(clock_rate(self.kind)) as u32);
         let pieces = self.pack.frame(frame);
         let last = pieces.len().wrapping_sub(1);
         for (at, piece) in pieces.into_iter().enumerate() {
@@ -114,9 +115,9 @@ impl Lane {
         self.speed.bits
     }
 
-    /// Ticks a second.
-    pub(super) fn rate(&self) -> u32 {
-        self.rate
+    /// Who begins here needs a key frame: sound can begin anywhere.
+    pub(super) fn needs_key(&self) -> bool {
+        self.kind == Kind::Video
     }
 
     /// Keeps the newest group of pictures, and of what was before it what may be asked for again.
@@ -176,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_newest_group_is_kept_whole_and_little_before_it() {
-        let mut lane = Lane::new(90_000, 100);
+        let mut lane = Lane::new(Kind::Video, 100);
         for ms in (0..20_000).step_by(40) {
             lane.push(&frame(ms, ms % 4_000 == 0, 2_000));
         }
@@ -191,7 +192,7 @@ mod tests {
 
     #[test]
     fn an_endless_group_is_bounded() {
-        let mut lane = Lane::new(90_000, 0);
+        let mut lane = Lane::new(Kind::Video, 0);
         for ms in 0..100_000 {
             lane.push(&frame(ms * 10, ms == 0, 5_000));
         }

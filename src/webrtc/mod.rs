@@ -55,6 +55,7 @@ pub use snapshot::Snapshot;
 
 use crate::access::StreamName;
 use crate::hub::{self, Hub, PublishError, Source, Status, StreamState};
+use crate::media::Kind;
 use counters::Counters;
 use discovery::Discovered;
 use dtls::Identity;
@@ -280,7 +281,7 @@ impl WebRtc {
         };
         let choices = whep::choose(&offer, &status, [draw()?, draw()?], name.as_str());
         let of = |kind| choices.iter().flatten().map(|choice| choice.agreed).find(|agreed| agreed.codec.kind() == kind);
-        let (video, audio) = (of(crate::media::Kind::Video), of(crate::media::Kind::Audio));
+        let (video, audio) = (of(Kind::Video), of(Kind::Audio));
         if video.is_none() && audio.is_none() {
             let codecs =
                 [&status.video, &status.audio].map(|config| config.as_ref().map(|config| config.codec().name()));
@@ -471,10 +472,18 @@ impl Shared {
     }
 }
 
+/// RTP ticks a second: of every codec of pictures, and of Opus.
+const fn clock_rate(kind: Kind) -> u32 {
+    match kind {
+        Kind::Video => 90_000,
+        Kind::Audio => 48_000,
+    }
+}
+
 /// The RTP timestamp of a moment: all streams count from 1970, so that senders' reports need to know nothing of streams.
-fn wall_stamp(at: std::time::SystemTime, rate: u32) -> u32 {
+fn wall_stamp(at: std::time::SystemTime, kind: Kind) -> u32 {
     let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    (since.as_nanos() * u128::from(rate) / 1_000_000_000) as u32
+    (since.as_nanos() * u128::from(clock_rate(kind)) / 1_000_000_000) as u32
 }
 
 fn tag(credentials: &Credentials) -> String {

@@ -216,14 +216,12 @@ impl Playing {
         let seconds = now.saturating_duration_since(self.refilled).as_secs_f64();
         self.refilled = now;
         let mut octets = 0;
-        for (sent, rate) in
-            self.video.iter_mut().map(|sent| (sent, 90_000)).chain(self.audio.iter_mut().map(|sent| (sent, 48_000)))
-        {
+        for sent in self.video.iter_mut().chain(&mut self.audio) {
+            let stamp = super::wall_stamp(wall, sent.agreed.codec.kind());
             let outlet = &mut sent.outlet;
             outlet.refill(seconds);
             octets += u64::from(outlet.octets);
             if outlet.packets > 0 {
-                let stamp = super::wall_stamp(wall, rate);
                 control::sender_report(outlet.ssrc, ntp, stamp, outlet.packets, outlet.octets, &mut out);
                 control::description(outlet.ssrc, "headwater", &mut out);
             }
@@ -255,7 +253,7 @@ impl Playing {
         shot.repaired = both().map(|sent| sent.outlet.repaired).sum();
         shot.lost = both().map(|sent| u64::from(sent.lost)).sum();
         let jitter =
-            |sent: &Sent| f64::from(sent.jitter) / if sent.agreed.codec.kind() == Kind::Video { 90.0 } else { 48.0 };
+            |sent: &Sent| f64::from(sent.jitter) * 1000.0 / f64::from(super::clock_rate(sent.agreed.codec.kind()));
         shot.jitter_ms = both().map(jitter).fold(0.0, f64::max);
         shot.video = self.video.as_ref().map(|sent| sent.agreed.codec.name());
         shot.audio = self.audio.as_ref().map(|sent| sent.agreed.codec.name());

@@ -15,6 +15,8 @@ use super::ice::Path;
 pub(super) struct Port {
     socket: tokio::net::UdpSocket,
     state: UdpSocketState,
+    /// It knows IPv4 addresses as mapped ones.
+    is_v6: bool,
     buffers: Vec<u8>,
     metas: [RecvMeta; BATCH],
 }
@@ -75,8 +77,9 @@ impl Port {
     /// Takes a bound socket; within a runtime.
     pub(super) fn new(socket: UdpSocket) -> io::Result<Port> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let is_v6 = socket.local_addr()?.is_ipv6();
         let socket = tokio::net::UdpSocket::from_std(socket)?;
-        Ok(Port { socket, state, buffers: vec![0; BATCH * LARGEST], metas: [RecvMeta::default(); BATCH] })
+        Ok(Port { socket, state, is_v6, buffers: vec![0; BATCH * LARGEST], metas: [RecvMeta::default(); BATCH] })
     }
 
     /// How many datagrams one call may send.
@@ -91,7 +94,7 @@ impl Port {
 
     /// Gives out what is there, one call's worth; false if nothing was.
     pub(super) fn receive(&mut self, mut take: impl FnMut(Path, &[u8])) -> bool {
-        let Port { socket, state, buffers, metas } = self;
+        let Port { socket, state, buffers, metas, .. } = self;
         let mut rest = &mut buffers[..];
         let mut slices: [IoSliceMut<'_>; BATCH] = std::array::from_fn(|_| {
             let (slice, tail) = std::mem::take(&mut rest).split_at_mut(LARGEST);
@@ -123,10 +126,9 @@ impl Port {
         self.socket.try_io(Interest::WRITABLE, send).is_ok()
     }
 
-    /// A socket of IPv6 knows IPv4 addresses as mapped ones.
     fn mapped(&self, remote: SocketAddr) -> SocketAddr {
-        match (self.socket.local_addr(), remote.ip()) {
-            (Ok(SocketAddr::V6(_)), IpAddr::V4(v4)) => SocketAddr::new(v4.to_ipv6_mapped().into(), remote.port()),
+        match remote.ip() {
+            IpAddr::V4(v4) if self.is_v6 => SocketAddr::new(v4.to_ipv6_mapped().into(), remote.port()),
             _ => remote,
         }
     }

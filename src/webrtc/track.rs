@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::clock::Clock;
+use super::clock_rate;
 use super::control::Block;
 use super::header::Packet;
 use super::reorder::{Next, Reorder};
@@ -63,7 +64,7 @@ impl Track {
     /// Of `codec`, under `ssrc`. `repairs`: the publisher sends again what is asked for.
     pub(super) fn new(codec: Codec, ssrc: u32, repairs: bool) -> Track {
         let kind = codec.kind();
-        let rate = if kind == Kind::Video { 90_000 } else { 48_000 };
+        let rate = clock_rate(kind);
         Track {
             kind,
             ssrc,

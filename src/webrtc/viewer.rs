@@ -141,7 +141,7 @@ impl Outlet {
                 self.spans.back().is_some_and(|span| span.feed == feed && span.at + (self.next - span.out) == at);
             if !known {
                 // Numbers do not go on from here: the first packet, or one after a jump, must begin a key frame.
-                if !packet.start && packet_needs_key(lane) {
+                if !packet.start && lane.needs_key() {
                     at += 1;
                     continue;
                 }
@@ -313,11 +313,6 @@ impl Line<'_> {
             estimate.left(bytes, self.now);
         }
     }
-}
-
-/// Sound can begin anywhere.
-fn packet_needs_key(lane: &Lane) -> bool {
-    lane.rate() == 90_000
 }
 
 /// In payload bytes: two seconds at 8 Mbit/s. More than this is too long a wait on a usual link.

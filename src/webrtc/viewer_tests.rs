@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rtc_srtp::protection_profile::ProtectionProfile;
 
 use super::*;
-use crate::media::{Frame, codec};
+use crate::media::{Frame, Kind, codec};
 use crate::webrtc::header::Packet;
 use crate::webrtc::ice::Path;
 use crate::webrtc::srtp::Keys;
@@ -69,7 +69,7 @@ fn frame(ms: i64, key: bool, bytes: usize) -> Frame {
 }
 
 fn lane(frames: impl Iterator<Item = (i64, bool)>, bytes: usize) -> Lane {
-    let mut lane = Lane::new(90_000, 0);
+    let mut lane = Lane::new(Kind::Video, 0);
     frames.for_each(|(ms, key)| lane.push(&frame(ms, key, bytes)));
     lane
 }

@@ -267,18 +267,13 @@ impl Core {
                 Kind::Audio => super::whep::sound(&stream),
             };
             let Some(origin) = origin else { continue };
-            origin.ask();
-            let (feed, begun) = self.feeds.open(&stream, &origin);
-            if begun {
-                self.feeds.starting.push(feed);
-            }
+            let feed = self.feeds.join(&stream, &origin, at);
             if let Some(lane) = self.feeds.lane(feed, kind)
                 && !sent.outlet.begin(feed, lane, kind == Kind::Video)
                 && kind == Kind::Video
             {
                 stream.want_key_frame();
             }
-            self.feeds.join(feed, at);
         }
         if playing.sent().all(|sent| sent.outlet.feed().is_some()) {
             playing.waits_since = None;
@@ -298,7 +293,7 @@ impl Core {
         let lanes = |feed: FeedId| feeds.lane(feed, kind);
         let rate =
             playing.of(kind).and_then(|sent| sent.outlet.feed()).and_then(lanes).map_or(0.0, super::lane::Lane::speed);
-        // Four times the stream's own rate, so that a late viewer catches up, and never less than a key frame needs.
+        // Well above the stream's own rate, so that a late viewer catches up, and never less than a key frame needs.
         let budget = (rate * PACE / 8.0 * TICK.as_secs_f64()).max(LEAST_BURST) as usize;
         let before = playing.of(kind).and_then(|sent| sent.outlet.feed());
         session.is_hot |= playing.send(kind, lanes, (srtp, &mut self.batch), (budget, now));
@@ -328,13 +323,7 @@ impl Core {
             && let Some(origin) = origins.get(to)
         {
             tracing::debug!(stream = %playing.name, from = current, to = origin.name(), "a viewer changes its rendition");
-            origin.ask();
-            let (feed, begun) = self.feeds.open(&stream, origin);
-            if begun {
-                self.feeds.starting.push(feed);
-            }
-            self.feeds.join(feed, at);
-            playing.heading = Some((feed, now));
+            playing.heading = Some((self.feeds.join(&stream, origin, at), now));
         }
     }
 

@@ -64,7 +64,7 @@ fn sequence_size(body: &[u8]) -> Result<(u32, u32), String> {
     if bits.flag("reduced_still_picture_header")? {
         bits.skip(5, "seq_level_idx")?;
     } else {
-        skip_operating_points(&mut bits)?;
+        operating_points(&mut bits)?;
     }
     let width_bits = bits.number(4, "frame_width_bits_minus_1")? as usize + 1;
     let height_bits = bits.number(4, "frame_height_bits_minus_1")? as usize + 1;
@@ -82,7 +82,7 @@ pub(super) fn sequence_format(body: &[u8]) -> Result<[u8; 8], String> {
     let reduced = bits.flag("reduced_still_picture_header")?;
     let (level, tier) = match reduced {
         true => (bits.number(5, "seq_level_idx")?, 0),
-        false => first_operating_point(&mut bits)?,
+        false => operating_points(&mut bits)?,
     };
     let sides = [bits.number(4, "frame_width_bits_minus_1")?, bits.number(4, "frame_height_bits_minus_1")?];
     bits.skip(sides[0] as usize + sides[1] as usize + 2, "max_frame_size")?;
@@ -96,27 +96,6 @@ pub(super) fn sequence_format(body: &[u8]) -> Result<[u8; 8], String> {
     bits.skip(3, "enable_superres to enable_restoration")?;
     let [depth, mono, x, y, position] = color(&mut bits, profile)?;
     Ok([profile as u8, level as u8, tier as u8, depth, mono, x, y, position])
-}
-
-fn first_operating_point(bits: &mut Bits) -> Result<(u32, u32), String> {
-    let mut ahead = bits.clone();
-    skip_operating_points(bits)?;
-    let mut delay = None;
-    if ahead.flag("timing_info_present_flag")? {
-        ahead.skip(64, "timing_info")?;
-        if ahead.flag("equal_picture_interval")? {
-            skip_uvlc(&mut ahead)?;
-        }
-        if ahead.flag("decoder_model_info_present_flag")? {
-            delay = Some(());
-        }
-    }
-    if delay.is_some() {
-        ahead.skip(47, "decoder_model_info")?;
-    }
-    ahead.skip(1 + 5 + 12, "operating_point_idc")?;
-    let level = ahead.number(5, "seq_level_idx")?;
-    Ok((level, if level > 7 { ahead.number(1, "seq_tier")? } else { 0 }))
 }
 
 /// From enable_interintra_compound to order_hint_bits_minus_1.
@@ -164,8 +143,9 @@ fn color(bits: &mut Bits, profile: u32) -> Result<[u8; 5], String> {
     Ok([depth, 0, u8::from(x), u8::from(y), position])
 }
 
-/// From timing_info_present_flag to the last operating point.
-fn skip_operating_points(bits: &mut Bits) -> Result<(), String> {
+/// From timing_info_present_flag to the last operating point: seq_level_idx and seq_tier of the first.
+fn operating_points(bits: &mut Bits) -> Result<(u32, u32), String> {
+    let mut first = None;
     let mut delay_bits = None;
     if bits.flag("timing_info_present_flag")? {
         bits.skip(64, "timing_info")?;
@@ -180,9 +160,9 @@ fn skip_operating_points(bits: &mut Bits) -> Result<(), String> {
     let display_delay = bits.flag("initial_display_delay_present_flag")?;
     for _ in 0..=bits.number(5, "operating_points_cnt_minus_1")? {
         bits.skip(12, "operating_point_idc")?;
-        if bits.number(5, "seq_level_idx")? > 7 {
-            bits.flag("seq_tier")?;
-        }
+        let level = bits.number(5, "seq_level_idx")?;
+        let tier = if level > 7 { bits.number(1, "seq_tier")? } else { 0 };
+        first.get_or_insert((level, tier));
         if let Some(delay_bits) = delay_bits
             && bits.flag("decoder_model_present_for_this_op")?
         {
@@ -192,7 +172,8 @@ fn skip_operating_points(bits: &mut Bits) -> Result<(), String> {
             bits.skip(4, "initial_display_delay_minus_1")?;
         }
     }
-    Ok(())
+    // There is one at least.
+    Ok(first.unwrap_or_default())
 }
 
 /// uvlc() of section 4.10.3.
