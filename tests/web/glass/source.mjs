@@ -10,6 +10,8 @@ import { stop } from '../server.mjs';
 export const WIDTH = 640;
 const HEIGHT = 360;
 const RATE = 30;
+/** So far ahead of the pictures the sound begins. */
+const AHEAD_MS = 200;
 /** What the stream costs, sound included, in bit/s: throttling has to know. */
 export const BITRATE = 1_600_000;
 
@@ -44,7 +46,8 @@ export function publishClock(url, source = 1) {
   const start = (line) => {
     if (!/^frame=[1-9]/m.test(line)) return;
     child.stdout.off('data', start).resume();
-    began = performance.now();
+    // Later than the sound, which ffmpeg paces: pictures that are ahead of their sound wait for it in ffmpeg.
+    began = performance.now() + AHEAD_MS;
     tick();
   };
   child.stdout.setEncoding('utf8').on('data', start);
