@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** `{ http, rtmp, log(), close() }`. Extra arguments go to the program. */
+/** `{ http, rtmp, admin, log(), close() }`. Extra arguments go to the program. */
 export async function serve(...extra) {
   const { HEADWATER_HTTP: http, HEADWATER_RTMP: rtmp } = process.env;
   if (http && rtmp) return { http: http.replace(/\/$/, ''), rtmp: rtmp.replace(/\/$/, ''), log: () => '', close: async () => {} };
@@ -28,8 +28,8 @@ export async function serve(...extra) {
   const ready = new Promise((resolve, reject) => {
     const read = (chunk) => {
       log = (log + chunk).slice(-LOG_BYTES);
-      for (const [, kind, url] of log.matchAll(/\b(http|rtmp) listening on ((?:http|rtmp):\/\/[^\s"]+)/g)) found[kind] = url.replace(/\/$/, '');
-      if (found.http && found.rtmp) resolve();
+      for (const [, kind, url] of log.matchAll(/\b(http|rtmp|admin) listening on ((?:http|rtmp):\/\/[^\s"]+)/g)) found[kind] = url.replace(/\/$/, '');
+      if (found.http && found.rtmp && found.admin) resolve();
     };
     child.stdout.setEncoding('utf8').on('data', read);
     child.stderr.setEncoding('utf8').on('data', read);
@@ -45,7 +45,7 @@ export async function serve(...extra) {
   } finally {
     deadline.clear();
   }
-  return { http: found.http, rtmp: found.rtmp, log: () => log, close };
+  return { http: found.http, rtmp: found.rtmp, admin: found.admin, log: () => log, close };
 }
 
 /** An ffmpeg that publishes a moving picture and a tone. `kill()` pulls its cable, `stop()` says goodbye first. */
