@@ -17,7 +17,8 @@ export async function serve(...extra) {
   const program = process.env.HEADWATER ?? join(ROOT, 'target/debug/headwater');
   const folder = await mkdtemp(join(tmpdir(), 'headwater-web-'));
   const free = '127.0.0.1:0';
-  const listen = ['--http-listen', free, '--rtmp-listen', free, '--admin-listen', free, '--webrtc-listen', '0.0.0.0:0'];
+  const media = extra.includes('--webrtc-listen') ? [] : ['--webrtc-listen', '0.0.0.0:0'];
+  const listen = ['--http-listen', free, '--rtmp-listen', free, '--admin-listen', free, ...media];
   const child = spawn(program, [...listen, '--data-dir', folder, ...extra], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
   const close = async () => {
     await stop(child);
