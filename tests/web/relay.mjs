@@ -1,5 +1,5 @@
-// A UDP relay with a bit rate that can be changed, between a browser and the server's media port: what the kernel's traffic
-// control would do, without its modules. It stands in the answer's candidates instead of the server.
+// A UDP relay with a bit rate that can be changed, loss and delay, between a browser and the server's media port: what the
+// kernel's traffic control would do, without its modules. It stands in the answer's candidates instead of the server.
 
 import dgram from 'node:dgram';
 import { once } from 'node:events';
@@ -8,8 +8,19 @@ const TICK_MS = 5;
 /** Milliseconds of the link's rate that wait before it; what does not fit is lost. */
 const QUEUE_MS = 200;
 
-/** `{ narrow(bitsPerSecond), rewrite(sdp), close() }`; 0 is as wide as can be. */
-export async function relay() {
+/**
+ * `{ narrow(bitsPerSecond), rewrite(sdp), close() }`; 0 is as wide as can be. `loss`: the share of datagrams that is lost,
+ * either way; `rtt`: milliseconds added to a round trip.
+ */
+export async function relay({ loss = 0, rtt = 0 } = {}) {
+  const chance = draws();
+  let closed = false;
+  /** One datagram's way: it is lost, or comes late. */
+  const carry = (go) => {
+    if (loss > 0 && chance() < loss) return;
+    if (rtt > 0) setTimeout(() => closed || go(), rtt / 2);
+    else go();
+  };
   const front = dgram.createSocket('udp4');
   const backs = new Map();
   let target = 0;
@@ -26,7 +37,7 @@ export async function relay() {
       const { packet, port, address } = queue.shift();
       queued -= packet.length;
       credit -= packet.length;
-      front.send(packet, port, address);
+      carry(() => front.send(packet, port, address));
     }
   };
   const timer = setInterval(pump, TICK_MS);
@@ -42,7 +53,7 @@ export async function relay() {
       });
       backs.set(key, back);
     }
-    backs.get(key).send(packet, target, '127.0.0.1');
+    carry(() => backs.get(key)?.send(packet, target, '127.0.0.1'));
   });
   front.bind(0, '0.0.0.0');
   await once(front, 'listening');
@@ -57,8 +68,18 @@ export async function relay() {
     },
     close: () => {
       clearInterval(timer);
+      closed = true;
       front.close();
       for (const back of backs.values()) back.close();
     },
+  };
+}
+
+/** Numbers from 0 to 1, the same in every run (a linear congruence). */
+function draws() {
+  let state = 12_345;
+  return () => {
+    state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
+    return state / 2 ** 31;
   };
 }

@@ -3,6 +3,10 @@
 //   --seconds N    how long to measure (default 60)
 //   --settle N     seconds after the first picture that do not count (default 10)
 //   --delay D      low (default), realtime or safe: what the viewer asks the player for
+//   --publisher P  rtmp (ffmpeg, default) or whip (a second page)
+//   --loopback     first from a page to itself, without a server, for comparison
+//   --loss N       percent of datagrams lost each way between the viewer and the server (real time alone)
+//   --rtt N        milliseconds added to their round trip
 //   --throttle     then starve the viewer for a minute, and time the way back to the live edge
 //   --json         the numbers as JSON alone
 //
@@ -11,16 +15,22 @@
 import { parseArgs } from 'node:util';
 import { loadavg } from 'node:os';
 import { browse } from '../browser.mjs';
+import { relay } from '../relay.mjs';
 import { address, serve } from '../server.mjs';
+import { loopback, publishCamera } from './camera.mjs';
 import { CELL, COLUMNS, reader, ROWS } from './clock.mjs';
 import { BITRATE, publishClock, WIDTH } from './source.mjs';
-import { backWithin, sums } from './sums.mjs';
+import { backWithin, percentile, sums } from './sums.mjs';
 
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '60' },
     settle: { type: 'string', default: '10' },
     delay: { type: 'string', default: 'low' },
+    publisher: { type: 'string', default: 'rtmp' },
+    loopback: { type: 'boolean', default: false },
+    loss: { type: 'string', default: '0' },
+    rtt: { type: 'string', default: '0' },
     throttle: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
@@ -42,12 +52,16 @@ try {
 async function run() {
   const server = await serve();
   closers.push(server.close);
-  const clock = publishClock(address(server, NAME));
-  closers.push(clock.stop);
-  await onAir(`${server.http}/live/${NAME}/index.m3u8`);
   const browser = await browse({ viewport: { width: 1000, height: 760 } });
   closers.push(browser.close);
+  const alone = values.loopback
+    ? sums(await loopback(browser, server, { seconds: Number(values.seconds), settle: Number(values.settle) }), RATE)
+    : null;
+  const clock = values.publisher === 'whip' ? await publishCamera(browser, server, NAME) : publishClock(address(server, NAME));
+  closers.push(clock.stop);
+  await onAir(`${server.http}/live/${NAME}/index.m3u8`);
   const page = await browser.newPage();
+  await throughLink(page);
   // The viewer's browser runs already, and has been on this server before.
   await page.goto(`${server.http}/`);
   await page.addInitScript(reader, { width: WIDTH, cell: CELL, columns: COLUMNS, rows: ROWS });
@@ -58,7 +72,12 @@ async function run() {
 
   const before = await numbers(page);
   await page.evaluate(() => window.glass.frames.splice(0));
-  await page.waitForTimeout(Number(values.seconds) * 1000);
+  const skews = [];
+  for (let second = 0; second < Number(values.seconds); second++) {
+    await page.waitForTimeout(1000);
+    const skew = await page.evaluate(skewNow);
+    if (skew !== null) skews.push(skew);
+  }
   const frames = await page.evaluate(() => window.glass.frames.splice(0));
   const after = await numbers(page);
   const steady = {
@@ -66,9 +85,10 @@ async function run() {
     stalls: after.stalls - before.stalls,
     stallSeconds: after.stallSeconds - before.stallSeconds,
     said: after.latency,
+    skew: skews.length > 0 ? { p50: percentile(skews.sort((a, b) => a - b), 0.5), max: skews.at(-1) } : null,
   };
   const throttled = values.throttle ? await throttle(page, steady.p50) : null;
-  const report = { seconds: Number(values.seconds), load: loadavg()[0], join, steady, throttled };
+  const report = { seconds: Number(values.seconds), load: loadavg()[0], join, alone, steady, throttled };
   return { ...report, missed: missed(report) };
 }
 
@@ -95,6 +115,36 @@ async function throttle(page, usual) {
     targetAfter: after.target,
     ...sums(frames.filter(([at]) => at > since + 30_000), RATE),
   };
+}
+
+/** The page's media takes the way over a link that loses and delays. */
+async function throughLink(page) {
+  await page.addInitScript(() => {
+    const Plain = RTCPeerConnection;
+    window.RTCPeerConnection = class extends Plain {
+      constructor(...given) {
+        super(...given);
+        window.pc = this;
+      }
+    };
+  });
+  const [loss, rtt] = [Number(values.loss) / 100, Number(values.rtt)];
+  if (loss === 0 && rtt === 0) return;
+  const link = await relay({ loss, rtt });
+  closers.push(link.close);
+  await page.route('**/whep/*', async (route) => {
+    const response = await route.fetch();
+    const body = await response.text();
+    await route.fulfill({ response, body: response.status() === 201 ? link.rewrite(body) : body });
+  });
+}
+
+/** In the page: how far pictures and sound that are shown now are apart, in ms, as the browser says; null without both. */
+async function skewNow() {
+  const stats = [...((await window.pc?.getStats()) ?? new Map()).values()];
+  const shown = (kind) => stats.find((entry) => entry.type === 'inbound-rtp' && entry.kind === kind)?.estimatedPlayoutTimestamp;
+  const [video, audio] = [shown('video'), shown('audio')];
+  return video && audio ? Math.abs(video - audio) : null;
 }
 
 function numbers(page) {
@@ -126,12 +176,15 @@ function missed({ join, steady, throttled }) {
   return missed;
 }
 
-function table({ seconds, load, join, steady, throttled, missed }) {
+function table({ seconds, load, join, alone, steady, throttled, missed }) {
   const ms = (value) => (value === null ? 'none' : `${Math.round(value)} ms`);
   const rows = [
     ['join to first picture', ms(join)],
     ['glass to glass p50 / p95 / p99 / max', [steady.p50, steady.p95, steady.p99, steady.max].map(ms).join(' / ')],
     ['frames, unreadable', `${steady.frames}, ${steady.unreadable}`],
+    ...(alone ? [['from a page to itself p50 / p95 / p99 / max', [alone.p50, alone.p95, alone.p99, alone.max].map(ms).join(' / ')]] : []),
+    ...(steady.skew ? [['pictures and sound apart p50 / max', [steady.skew.p50, steady.skew.max].map(ms).join(' / ')]] : []),
+    ['longest freeze', ms(steady.longest)],
     ['fps', steady.fps.toFixed(1)],
     ['freezes', `${steady.freezes} (${steady.freezeSeconds.toFixed(1)} s)`],
     ['stalls', `${steady.stalls} (${steady.stallSeconds.toFixed(1)} s)`],

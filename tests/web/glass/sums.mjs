@@ -22,6 +22,7 @@ export function sums(frames, rate) {
     p99: percentile(ages, 0.99),
     max: ages.at(-1) ?? null,
     fps: span > 0 ? (presented * 1000) / span : 0,
+    longest: Math.max(0, ...gaps),
     freezes: gaps.length,
     freezeSeconds: gaps.reduce((sum, gap) => sum + gap, 0) / 1000,
   };
