@@ -72,7 +72,7 @@ pub(crate) struct Whep {
     /// Process id of the server, whose processor time and memory are then said
     #[arg(long, value_name = "PID")]
     server: Option<u32>,
-    /// WHIP endpoint to publish the stream to, with pictures whose way through the server is measured
+    /// WHIP endpoint to publish the stream to, with pictures whose way through the server every tenth viewer measures
     #[arg(long, value_name = "URL")]
     publish: Option<String>,
     /// Threads, each with its share of the viewers; 0 for one per core
@@ -104,6 +104,9 @@ pub(crate) enum Failure {
     /// The server ended the session.
     #[error("closed")]
     Closed,
+    /// The server did not take the DELETE.
+    #[error("delete")]
+    Delete,
     /// The server stopped answering.
     #[error("consent")]
     Consent,
@@ -113,7 +116,9 @@ impl Whep {
     /// Runs to its end, or until interrupted.
     pub(crate) fn run(&self, allow_remote: bool) -> Outcome<Summary> {
         let target = Target::parse(&self.url, &["http"], allow_remote)?;
-        crate::descriptors::require(2 * u64::from(self.viewers))?;
+        // A socket and a connection for each viewer; with --churn, the sockets of those who left without a word too.
+        let left = if self.churn.is_some() { self.joins_per_second * viewer::HAUNTED.as_secs_f64() / 3.0 } else { 0.0 };
+        crate::descriptors::require(2 * u64::from(self.viewers) + left as u64)?;
         let source = self.publish.as_ref().map(|url| Source::start(url, allow_remote)).transpose()?;
         let run = Arc::new(Run {
             options: self.clone(),
@@ -129,7 +134,7 @@ impl Whep {
         let before = self.server.and_then(server::look);
         let threads = self.threads();
         let mut workers = Vec::new();
-        for thread in 0..threads {
+        for thread in 0..threads + u32::from(run.clock.is_some()) {
             let run = run.clone();
             let work = move || run.play(thread, threads);
             workers.push(std::thread::Builder::new().name(format!("viewers-{thread}")).spawn(work)?);
@@ -140,7 +145,7 @@ impl Whep {
             sum.add(&worker.join().map_err(|_| "a worker thread died")??);
         }
         let took = run.started.elapsed();
-        std::thread::sleep(Duration::from_secs_f64(self.rest));
+        rest(Duration::from_secs_f64(self.rest))?;
         let after = self.server.and_then(server::look);
         if let Some(source) = source {
             source.stop()?;
@@ -186,21 +191,23 @@ struct Run {
 }
 
 impl Run {
-    /// The viewers of one thread, until all have left.
+    /// The viewers of one thread, until all have left. Where the way through the server is measured, one thread more has the
+    /// viewers that look at the time, so that these do not wait for the others.
     fn play(self: Arc<Self>, thread: u32, threads: u32) -> std::io::Result<Tally> {
+        let is_timing = thread == threads;
         let context = Rc::new(Context {
             target: self.target.clone(),
             identity: self.identity.clone(),
             allow_remote: self.allow_remote,
             progress: self.progress.clone(),
-            clock: self.clock,
+            clock: self.clock.filter(|_| is_timing),
             tally: RefCell::new(Tally::new()),
         });
         let runtime = crate::runtime()?;
         let (run, shared) = (self.clone(), context.clone());
         tokio::task::LocalSet::new().block_on(&runtime, async move {
             let mut viewers = tokio::task::JoinSet::new();
-            for number in (thread..run.options.viewers).step_by(threads.max(1) as usize) {
+            for number in (0..run.options.viewers).filter(|number| run.seat(*number, threads) == thread) {
                 let (run, context) = (run.clone(), shared.clone());
                 viewers.spawn_local(async move {
                     if run.options.churn.is_some() {
@@ -217,6 +224,11 @@ impl Run {
             }
         });
         Ok(context.tally.replace(Tally::new()))
+    }
+
+    /// The thread of a viewer.
+    fn seat(&self, number: u32, threads: u32) -> u32 {
+        if self.clock.is_some() && number.is_multiple_of(TIMED) { threads } else { number % threads.max(1) }
     }
 
     async fn come_and_go(&self, context: &Context) {
@@ -302,7 +314,7 @@ impl Source {
         let work = move || runtime.block_on(source::publish(&target, clock, (&flags.0, &flags.1), allow_remote));
         let thread = std::thread::Builder::new().name("publisher".to_owned()).spawn(work)?;
         while !live.load(Ordering::Relaxed) && !thread.is_finished() {
-            std::thread::sleep(LOOK);
+            rest(LOOK)?;
         }
         let source = Source { clock, stop, thread };
         if source.thread.is_finished() {
@@ -310,7 +322,7 @@ impl Source {
             return Err("the publisher ended before it began".into());
         }
         // Until its first group of pictures is in.
-        std::thread::sleep(SETTLE);
+        rest(SETTLE)?;
         Ok(source)
     }
 
@@ -330,6 +342,11 @@ fn credentials(identity: &Identity) -> Result<Credentials, Failure> {
     Ok(Credentials { fragment: fragment.to_owned(), password: password.to_owned() })
 }
 
+fn rest(time: Duration) -> std::io::Result<()> {
+    crate::runtime()?.block_on(tokio::time::sleep(time));
+    Ok(())
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.1..=10_000.0).contains(&value) => Ok(value),
@@ -337,6 +354,8 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
+/// One viewer in so many looks at the time.
+const TIMED: u32 = 10;
 /// From the last join to the first look at the server.
 const SETTLE: Duration = Duration::from_secs(2);
 /// Between looks at the server.

@@ -23,11 +23,11 @@ pub(crate) async fn post(target: &Target, offer: String) -> Result<(Answer, Stri
     Ok((answer, path(&location.unwrap_or_default()).to_owned()))
 }
 
-/// Ends a session.
+/// Ends a session. Not every server knows how.
 pub(crate) async fn delete(target: &Target, session: &str) -> Result<(), Failure> {
-    match exchange(target, Method::DELETE, session, String::new()).await?.0 {
-        200 | 204 => Ok(()),
-        status => Err(Failure::Status(status)),
+    match exchange(target, Method::DELETE, session, String::new()).await {
+        Ok((200 | 204, ..)) => Ok(()),
+        _ => Err(Failure::Delete),
     }
 }
 

@@ -31,11 +31,11 @@ impl Clock {
         stamp
     }
 
-    /// How long ago the stamp at the end of a packet was made.
-    pub(crate) fn read(&self, packet: &[u8]) -> Option<Duration> {
+    /// How long before `now` the stamp at the end of a packet was made.
+    pub(crate) fn read(&self, packet: &[u8], now: Instant) -> Option<Duration> {
         let digits = packet.last_chunk::<STAMP>()?.strip_prefix(b"HWLD")?;
         let nanos = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-        Some(self.0.elapsed().saturating_sub(Duration::from_nanos(nanos)))
+        Some(now.saturating_duration_since(self.0).saturating_sub(Duration::from_nanos(nanos)))
     }
 }
 
@@ -97,7 +97,11 @@ pub(crate) async fn publish(
         }
         viewer::flush(&mut link, &socket);
     }
-    signal::delete(target, &session).await
+    link.close(Instant::now());
+    viewer::flush(&mut link, &socket);
+    // Either is enough, and not every server knows both.
+    let _ = signal::delete(target, &session).await;
+    Ok(())
 }
 
 fn receive(link: &mut Link, socket: &UdpSocket) -> Result<(), Failure> {
@@ -188,8 +192,10 @@ mod tests {
             packets.picture(Pictures::default(), clock, &mut |packet| made.push(packet.to_vec()));
         }
         let markers = made.iter().filter(|packet| packet[1] & 0x80 != 0);
-        assert!(markers.clone().count() == 2 && markers.clone().all(|packet| clock.read(packet).is_some()));
-        assert!(clock.read(&made[2]).is_none() && clock.read(&[]).is_none());
+        assert!(
+            markers.clone().count() == 2 && markers.clone().all(|packet| clock.read(packet, Instant::now()).is_some())
+        );
+        assert!(clock.read(&made[2], Instant::now()).is_none() && clock.read(&[], Instant::now()).is_none());
         let bytes: usize = made[2..].iter().map(|packet| packet.len() - 14).sum();
         assert_eq!(bytes, 2 * Pictures::default().bytes);
     }

@@ -82,24 +82,35 @@ pub(crate) async fn visit(context: &Context, stay: Stay, leave: Leave) -> Result
         let arrivals = Arrivals::default();
         Ok((Viewer { context, began, link, video, tracks, arrivals, reported: began, first: None }, socket))
     };
-    let watched = match connected.await {
+    let (watched, open) = match connected.await {
         Ok((mut viewer, socket)) => {
             let watched = viewer.watch(&socket, stay).await;
-            if watched.is_ok() && leave == Leave::Close {
-                viewer.link.close(Instant::now());
-                flush(&mut viewer.link, &socket);
-            }
             context.tally.borrow_mut().tracks(&viewer.tracks, viewer.first.is_some());
-            watched
+            (watched, Some((viewer, socket)))
         }
-        Err(failure) => Err(failure),
+        Err(failure) => (Err(failure), None),
     };
     // Who failed leaves nothing behind either.
-    if watched.is_err() || leave == Leave::Delete {
-        let deleted = signal::delete(&context.target, &session).await;
-        return watched.and(deleted);
+    let asked = watched.is_err() || leave == Leave::Delete;
+    let deleted = if asked { signal::delete(&context.target, &session).await } else { Ok(()) };
+    match open {
+        Some((_, socket)) if leave == Leave::Vanish => haunt(socket),
+        Some((mut viewer, socket)) => {
+            viewer.link.close(Instant::now());
+            flush(&mut viewer.link, &socket);
+        }
+        None => {}
     }
-    watched
+    watched.and(deleted)
+}
+
+/// Keeps the port of a viewer that left without a word from others, for as long as the server sends to it.
+fn haunt(socket: UdpSocket) {
+    let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(0);
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep(HAUNTED).await;
+        drop(socket);
+    });
 }
 
 /// A socket to the first candidate that can be used. Unless the load may go to other machines, an address is this one's only
@@ -212,20 +223,20 @@ impl Viewer<'_> {
             drop(tally);
             // What was sent before it came is of no use to the clock.
             let is_timed = header.marker && self.first.is_some_and(|first| now - first > CATCH_UP);
-            self.prove(packet, is_timed);
+            self.prove(packet, is_timed.then_some(now));
         }
     }
 
     /// Opens some packets, to see that they are what the server's keys make of a picture, and those that carry the time.
-    fn prove(&mut self, packet: &[u8], is_timed: bool) {
-        let clock = self.context.clock.filter(|_| is_timed);
+    fn prove(&mut self, packet: &[u8], timed: Option<Instant>) {
+        let clock = self.context.clock.zip(timed);
         if clock.is_none() && !self.tracks[0].packets.is_multiple_of(PROVEN) {
             return;
         }
         let opened = self.link.open(packet);
         let mut tally = self.context.tally.borrow_mut();
         tally.unproven += u64::from(opened.is_none());
-        if let Some(delay) = clock.zip(opened).and_then(|(clock, opened)| clock.read(&opened)) {
+        if let Some(delay) = clock.zip(opened).and_then(|((clock, now), opened)| clock.read(&opened, now)) {
             tally.delay.record(delay);
         }
     }
@@ -276,6 +287,8 @@ const REPORT: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(15);
 /// A viewer that comes is sent the group of pictures so far.
 const CATCH_UP: Duration = Duration::from_secs(1);
+/// RFC 7675 has a server stop after 30 s.
+pub(crate) const HAUNTED: Duration = Duration::from_secs(35);
 /// One packet in so many is opened.
 const PROVEN: u64 = 64;
 /// Bytes of the kernel's buffer: a key frame and what comes while the thread is busy.
