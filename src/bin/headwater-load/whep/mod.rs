@@ -343,7 +343,7 @@ fn credentials(identity: &Identity) -> Result<Credentials, Failure> {
 }
 
 fn rest(time: Duration) -> std::io::Result<()> {
-    crate::runtime()?.block_on(tokio::time::sleep(time));
+    crate::runtime()?.block_on(async { tokio::time::sleep(time).await });
     Ok(())
 }
 

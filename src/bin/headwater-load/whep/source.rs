@@ -97,10 +97,10 @@ pub(crate) async fn publish(
         }
         viewer::flush(&mut link, &socket);
     }
-    link.close(Instant::now());
-    viewer::flush(&mut link, &socket);
     // Either is enough, and not every server knows both.
     let _ = signal::delete(target, &session).await;
+    link.close(Instant::now());
+    viewer::flush(&mut link, &socket);
     Ok(())
 }
 
