@@ -9,12 +9,12 @@
 pion_version=v4.2.26
 
 bench_whep() {
-  local round count peer=1
+  local count peer=1
   build_pion || {
     peer=
     say "   no peer: Pion's example could not be built ($work/pion-build.log)"
   }
-  for round in $(seq "$rounds"); do
+  for _ in $(seq "$rounds"); do
     for count in $whep_viewers; do
       start_headwater
       forward "$count" headwater "$hw" "$page/whip/load" "$page/whep/load"
