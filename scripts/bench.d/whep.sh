@@ -26,7 +26,7 @@ bench_whep() {
       stop_all
     done
   done
-  start_headwater
+  start_headwater --hls-window 6s
   leave_behind
   stop_all
 }
@@ -70,15 +70,15 @@ forward() {
   for key in p50 p99; do record whep "$name: packet in to packet out $key" "$server" "$(field "$out" delay_ms "$key")" ms; done
 }
 
-# leave_behind: memory, files and threads before and after many viewers came and went, a third of them without a word. The
-# warm-up of a tenth fills what is kept for ever.
+# leave_behind: memory, files and threads after many viewers came and went, a third of them without a word; and after a tenth
+# as many, which fill what is kept for ever.
 leave_behind() {
-  local out=$work/whep.json key
-  come_by $((whep_cycles / 10))
-  come_by "$whep_cycles"
-  for key in rss_kib files threads; do
-    record whep "$key before" headwater "$(field "$out" server before "$key")" ''
-    record whep "$key after $whep_cycles viewers" headwater "$(field "$out" server after "$key")" ''
+  local out=$work/whep.json count key
+  for count in $((whep_cycles / 10)) "$whep_cycles"; do
+    come_by "$count"
+    for key in rss_kib files threads; do
+      record whep "$key after $count viewers" headwater "$(field "$out" server after "$key")" ''
+    done
   done
   record whep 'viewers that failed' headwater "$(field "$out" failed)" ''
   record whep 'sessions left' headwater \
