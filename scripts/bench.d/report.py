@@ -19,7 +19,7 @@ COUNTERPARTS = {
 }
 
 # Whom Headwater is measured beside.
-PEERS = ("nginx", "ffmpeg")
+PEERS = ("nginx", "ffmpeg", "pion")
 
 # Small differences of small numbers, which have no meaningful ratio.
 UNCOMPARED = {"growth", "cycles that failed"}

@@ -17,6 +17,11 @@ pub(super) struct Port {
     state: UdpSocketState,
     /// It knows IPv4 addresses as mapped ones.
     is_v6: bool,
+}
+
+/// Where a worker reads datagrams into.
+#[derive(Debug)]
+pub(super) struct Inbox {
     buffers: Vec<u8>,
     metas: [RecvMeta; BATCH],
 }
@@ -79,7 +84,7 @@ impl Port {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         let is_v6 = socket.local_addr()?.is_ipv6();
         let socket = tokio::net::UdpSocket::from_std(socket)?;
-        Ok(Port { socket, state, is_v6, buffers: vec![0; BATCH * LARGEST], metas: [RecvMeta::default(); BATCH] })
+        Ok(Port { socket, state, is_v6 })
     }
 
     /// How many datagrams one call may send.
@@ -90,27 +95,6 @@ impl Port {
     /// Waits until something is there. Cancel-safe.
     pub(super) async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await
-    }
-
-    /// Gives out what is there, one call's worth; false if nothing was.
-    pub(super) fn receive(&mut self, mut take: impl FnMut(Path, &[u8])) -> bool {
-        let Port { socket, state, buffers, metas, .. } = self;
-        let mut rest = &mut buffers[..];
-        let mut slices: [IoSliceMut<'_>; BATCH] = std::array::from_fn(|_| {
-            let (slice, tail) = std::mem::take(&mut rest).split_at_mut(LARGEST);
-            rest = tail;
-            IoSliceMut::new(slice)
-        });
-        let received = socket.try_io(Interest::READABLE, || state.recv(UdpSockRef::from(&*socket), &mut slices, metas));
-        let Ok(count) = received else { return false };
-        for (meta, slice) in metas.iter().zip(&slices).take(count) {
-            let path = Path { remote: canonical(meta.addr), local: meta.dst_ip.map(|ip| ip.to_canonical()), tcp: None };
-            let stride = meta.stride.max(1);
-            for datagram in slice[..meta.len].chunks(stride) {
-                take(path, datagram);
-            }
-        }
-        true
     }
 
     /// Sends datagrams of `size` bytes each, the last may be smaller. False if the kernel had no room for them.
@@ -131,6 +115,34 @@ impl Port {
             IpAddr::V4(v4) if self.is_v6 => SocketAddr::new(v4.to_ipv6_mapped().into(), remote.port()),
             _ => remote,
         }
+    }
+}
+
+impl Inbox {
+    /// Empty.
+    pub(super) fn new() -> Inbox {
+        Inbox { buffers: vec![0; BATCH * LARGEST], metas: [RecvMeta::default(); BATCH] }
+    }
+
+    /// Gives out what is there, one call's worth; false if nothing was.
+    pub(super) fn receive(&mut self, port: &Port, mut take: impl FnMut(Path, &[u8])) -> bool {
+        let (Port { socket, state, .. }, Inbox { buffers, metas }) = (port, self);
+        let mut rest = &mut buffers[..];
+        let mut slices: [IoSliceMut<'_>; BATCH] = std::array::from_fn(|_| {
+            let (slice, tail) = std::mem::take(&mut rest).split_at_mut(LARGEST);
+            rest = tail;
+            IoSliceMut::new(slice)
+        });
+        let received = socket.try_io(Interest::READABLE, || state.recv(UdpSockRef::from(socket), &mut slices, metas));
+        let Ok(count) = received else { return false };
+        for (meta, slice) in metas.iter().zip(&slices).take(count) {
+            let path = Path { remote: canonical(meta.addr), local: meta.dst_ip.map(|ip| ip.to_canonical()), tcp: None };
+            let stride = meta.stride.max(1);
+            for datagram in slice[..meta.len].chunks(stride) {
+                take(path, datagram);
+            }
+        }
+        true
     }
 }
 

@@ -21,7 +21,7 @@ use super::ice::{Credentials, Path};
 use super::playing::Wish;
 use super::registry::Found;
 use super::session::{Media, Session};
-use super::socket::Port;
+use super::socket::{Inbox, Port};
 use super::stun::Request;
 use super::transport::{Received, Sent};
 use super::viewer::FeedId;
@@ -48,8 +48,8 @@ pub(super) async fn run(
     socket: std::net::UdpSocket,
     mut commands: mpsc::Receiver<Command>,
 ) -> std::io::Result<()> {
-    let mut port = Port::new(socket)?;
-    let core = Rc::new(RefCell::new(Core::new(index, shared, port.room())));
+    let (port, mut inbox) = (Rc::new(Port::new(socket)?), Inbox::new());
+    let core = Rc::new(RefCell::new(Core::new(index, shared, port.clone())));
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let outgoing = core.borrow().outgoing.clone();
@@ -60,7 +60,7 @@ pub(super) async fn run(
                     let now = Instant::now();
                     // Some calls, then the others have their turn.
                     for _ in 0..READS {
-                        if !port.receive(|path, datagram| core.borrow_mut().datagram(path, datagram, now)) {
+                        if !inbox.receive(&port, |path, datagram| core.borrow_mut().datagram(path, datagram, now)) {
                             break;
                         }
                     }
@@ -69,7 +69,7 @@ pub(super) async fn run(
             command = commands.recv() => match command {
                 Some(Command::Drain) | None => {
                     core.borrow_mut().drain();
-                    core.borrow_mut().flush(&port);
+                    core.borrow_mut().flush();
                     return Ok(());
                 }
                 Some(command) => core.borrow_mut().obey(command),
@@ -78,7 +78,7 @@ pub(super) async fn run(
             () = outgoing.notified() => {}
         }
         Core::settle(&core);
-        core.borrow_mut().flush(&port);
+        core.borrow_mut().flush();
     }
 }
 
@@ -86,6 +86,7 @@ pub(super) async fn run(
 pub(super) struct Core {
     index: usize,
     shared: Arc<Shared>,
+    port: Rc<Port>,
     sessions: HashMap<usize, Session>,
     next: usize,
     by_path: HashMap<Path, usize>,
@@ -103,10 +104,12 @@ pub(super) struct Core {
 }
 
 impl Core {
-    fn new(index: usize, shared: Arc<Shared>, room: usize) -> Core {
+    fn new(index: usize, shared: Arc<Shared>, port: Rc<Port>) -> Core {
+        let room = port.room();
         Core {
             index,
             shared,
+            port,
             sessions: HashMap::new(),
             next: 0,
             by_path: HashMap::new(),
@@ -374,6 +377,9 @@ impl Core {
         let now = Instant::now();
         for &at in viewers.iter() {
             self.pour(at, kind, now);
+            if self.batch.is_full() {
+                self.flush();
+            }
         }
     }
 
@@ -423,6 +429,9 @@ impl Core {
         for at in due {
             if let Err(why) = self.turn(at, now, slow) {
                 self.end(at, &why, false);
+            }
+            if self.batch.is_full() {
+                self.flush();
             }
         }
         if self.ticks.is_multiple_of(SECOND) {
@@ -590,8 +599,8 @@ impl Core {
     }
 
     /// Hands everything that waits to the kernel.
-    fn flush(&mut self, port: &Port) {
-        let Core { batch, control, shared, .. } = self;
+    fn flush(&mut self) {
+        let Core { batch, control, shared, port, .. } = self;
         for (path, datagram) in control.drain(..) {
             batch.push(path, &datagram);
         }

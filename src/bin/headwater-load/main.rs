@@ -1,5 +1,5 @@
 //! `headwater-load`: puts load on a live streaming server and says how well it bore it. Publishes RTMP streams, plays
-//! LL-HLS as many viewers, and measures the way from publishing a frame to having it in a part. Arguments in, one mode run, its
+//! LL-HLS and WHEP as many viewers, and measures the way from publishing a frame to having it in a part. Arguments in, one mode run, its
 //! summary out; the modes are in their own files:
 //!
 //! | file | owns |
@@ -10,6 +10,7 @@
 //! | `viewer`, `follow`, `window`, `playlist` | one viewer, one of its renditions, what its lanes share, the line scanner |
 //! | `latency`, `moof` | publish to part, frame by frame; the boxes of a part |
 //! | `log` | the frame log under many readers, without a server |
+//! | `whep` | many WebRTC viewers, staying or coming and going; from publishing a packet to having it |
 //! | `ladder` | what a ladder's worker costs and how long it takes, without a server |
 //! | `http`, `wire`, `tls`, `target` | connections; whom they go to |
 //! | `tally`, `progress`, `report` | measuring, showing, printing |
@@ -38,6 +39,7 @@ mod target;
 mod tls;
 mod view;
 mod viewer;
+mod whep;
 mod window;
 mod wire;
 
@@ -75,6 +77,7 @@ enum Mode {
     Churn(churn::Churn),
     Log(log::Log),
     Ladder(ladder::Ladder),
+    Whep(whep::Whep),
 }
 
 fn main() -> ExitCode {
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Mode::Churn(mode) => mode.run(remote).and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
         Mode::Log(mode) => mode.run().and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
         Mode::Ladder(mode) => mode.run().and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
+        Mode::Whep(mode) => mode.run(remote).and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
         Mode::View(mode) => mode.run(remote).and_then(|s| arguments.show(&s, s.worked(), |out| s.print(out))),
     };
     match done {
