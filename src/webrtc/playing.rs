@@ -221,11 +221,12 @@ impl Playing {
         let mut out = Vec::new();
         let seconds = now.saturating_duration_since(self.refilled).as_secs_f64();
         self.refilled = now;
+        let carried = self.estimate.bits();
         let mut octets = 0;
         for sent in self.video.iter_mut().chain(&mut self.audio) {
             let stamp = super::wall_stamp(wall, sent.agreed.codec.kind());
             let outlet = &mut sent.outlet;
-            outlet.refill(seconds);
+            outlet.refill(seconds, carried);
             octets += u64::from(outlet.octets);
             if outlet.packets > 0 {
                 control::sender_report(outlet.ssrc, ntp, stamp, outlet.packets, outlet.octets, &mut out);

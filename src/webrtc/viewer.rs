@@ -204,9 +204,12 @@ impl Outlet {
         }
     }
 
-    /// Time passed: repairs are allowed again.
-    pub(super) fn refill(&mut self, seconds: f64) {
-        self.tokens = (self.tokens + seconds * REPAIRS).min(REPAIRS);
+    /// Time passed: repairs are allowed again. `bits`: a second, that the link carries, where that is known; repairs take a
+    /// part of it, for on a link that is too narrow each of them costs another packet.
+    pub(super) fn refill(&mut self, seconds: f64, bits: Option<f64>) {
+        let carried = bits.map_or(REPAIRS, |bits| bits * REPAIR_SHARE / REPAIR_BITS);
+        let most = carried.clamp(LEAST_REPAIRS, REPAIRS);
+        self.tokens = (self.tokens + seconds * most).min(most);
     }
 
     /// At the pause the new source takes over, once it has the key frame that belongs there.
@@ -327,6 +330,11 @@ const MOST_SPANS: usize = 8;
 const REPAIRS: f64 = 250.0;
 /// The key frames of a publisher's layers are taken at once, and their times differ by the rounding of their clocks.
 const ALMOST: Time = Time::from_millis(12);
+/// At most this part of the link is spent on repairs, of packets of so many bits.
+const REPAIR_SHARE: f64 = 0.3;
+const REPAIR_BITS: f64 = 9_600.0;
+/// So many repairs a second any link carries.
+const LEAST_REPAIRS: f64 = 10.0;
 /// How long a viewer may stand still at a change.
 const LONGEST_PAUSE: Time = Time::from_millis(400);
 

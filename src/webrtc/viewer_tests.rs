@@ -172,4 +172,7 @@ fn what_was_lost_is_sent_again_and_only_so_often() {
     assert!(screen.again(&lanes, &[next, next.wrapping_add(1_000)]).is_empty(), "what was never sent");
     let storm = vec![lost[0]; 10_000];
     assert!(screen.again(&lanes, &storm).len() < 260);
+    // A link of 320 kbit/s has room for ten.
+    screen.outlet.refill(1.0, Some(320_000.0));
+    assert_eq!(screen.again(&lanes, &storm).len(), 10);
 }
