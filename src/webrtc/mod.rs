@@ -25,6 +25,7 @@ mod pack;
 mod playing;
 mod publishing;
 mod random;
+mod records;
 mod registry;
 mod reorder;
 mod sdp;
