@@ -97,6 +97,11 @@ impl Publisher {
         Ok(())
     }
 
+    /// Media comes, though no frame can be made of it yet: the name is not idle.
+    pub fn keep(&self) {
+        self.stream.keep();
+    }
+
     /// Resolves when the hub ends this session. Cancel-safe: await it in the session's `select!`.
     pub async fn ended(&mut self) -> Ended {
         match self.ended.wait_for(Option::is_some).await {
