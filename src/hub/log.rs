@@ -84,6 +84,9 @@ struct State<T> {
 /// Starts that are kept: the newest, which late readers begin at, and the one before it, so that a reader may be a
 /// whole group of pictures behind before it lags.
 const STARTS_KEPT: usize = 2;
+/// Entries that are kept whatever their starts: of a source with nothing but key frames, or with several in a row, two
+/// starts are a few milliseconds, and a reader is not behind that waits for a processor so long.
+const ENTRIES_KEPT: u64 = 128;
 
 impl<T: Entry> Log<T> {
     /// An empty log that keeps at most `limit` bytes, counted in `budget` as well.
@@ -221,7 +224,7 @@ impl<T: Entry> State<T> {
         self.entries.push_back(entry);
         if self.starts.len() > STARTS_KEPT {
             let keep_from = self.starts[self.starts.len() - STARTS_KEPT];
-            self.drop_before(keep_from);
+            self.drop_before(keep_from.min(self.end().saturating_sub(ENTRIES_KEPT)));
         }
         if self.share.budget().exceeded()
             && let Some(newest) = self.starts.back().copied()

@@ -120,9 +120,19 @@ mod plain {
 
     #[test]
     fn two_groups_are_kept_and_no_more() {
-        let log = Log::new(1000, &Budget::new(1000));
-        (0..10).for_each(|id| log.push(item(id, id % 3 == 0)));
-        assert_eq!(ids(&mut log.reader().cursor(From::Oldest)), [6, 7, 8, 9]);
+        let log = Log::new(1 << 20, &Budget::new(1 << 20));
+        (0..1_000).for_each(|id| log.push(item(id, id % 300 == 0)));
+        assert_eq!(ids(&mut log.reader().cursor(From::Oldest)), (600..1_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_source_of_nothing_but_starts_leaves_its_readers_time() {
+        let log = Log::new(1 << 20, &Budget::new(1 << 20));
+        let mut cursor = log.reader().cursor(From::Oldest);
+        (0..ENTRIES_KEPT).for_each(|id| log.push(item(id, true)));
+        assert_eq!(ids(&mut cursor), (0..ENTRIES_KEPT).collect::<Vec<_>>());
+        (0..=ENTRIES_KEPT).for_each(|id| log.push(item(id, true)));
+        assert_eq!(poll(&mut cursor), Poll::Ready(Err(Lagged { missed: 1 })));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod budget;
 mod cutter;
 mod ladder;
+mod layers;
 pub mod log;
 mod publisher;
 mod registry;
@@ -14,6 +15,7 @@ pub mod timeline;
 pub use budget::{Budget, Share};
 pub use cutter::Limits;
 pub use ladder::{Ladder, Pictures, Rung, RungSpec, RungState, Sound};
+pub use layers::Layer;
 pub use log::{Cursor, Entry, From, Lagged, Log, Reader};
 pub use publisher::{Ended, PublishError, Publisher, Source};
 pub use registry::{Event, Hub, Settings, Takeover};

@@ -102,6 +102,16 @@ impl Publisher {
         self.stream.keep();
     }
 
+    /// Several layers of the same pictures will come, with the names that the publisher gives them.
+    pub fn expect_layers(&mut self, names: &[String]) {
+        self.stream.expect_layers(names);
+    }
+
+    /// A picture of one of those layers, by its place among them; `leads`: it has been pushed as the source's as well.
+    pub fn push_layer(&mut self, number: usize, leads: bool, frame: Frame) {
+        self.stream.push_layer(self.session, (number, leads), frame);
+    }
+
     /// Resolves when the hub ends this session. Cancel-safe: await it in the session's `select!`.
     pub async fn ended(&mut self) -> Ended {
         match self.ended.wait_for(Option::is_some).await {

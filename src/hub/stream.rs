@@ -9,6 +9,7 @@ use metrics::Counter;
 use tokio::sync::watch;
 
 use super::ladder::Ladder;
+use super::layers::Layer;
 use super::log::{Entry, Log, Reader};
 use super::timeline::{Counts, Placement, Timeline};
 use super::{Budget, Limits, Source};
@@ -114,6 +115,11 @@ struct Live {
     reordered: bool,
     /// How often a reader needed a key frame sooner than one would come.
     keys_wanted: u64,
+    /// What the publisher sends of the same pictures, and which of them is the source.
+    layers: Vec<Arc<Layer>>,
+    lead: usize,
+    /// Bytes that a frame log may hold, and where they are counted.
+    memory: (usize, Budget),
 }
 
 /// What became of a pushed frame, for the publisher.
@@ -156,6 +162,9 @@ impl Stream {
             latest: None,
             reordered: false,
             keys_wanted: 0,
+            layers: Vec::new(),
+            lead: 0,
+            memory: (limit, budget.clone()),
             ladder: watch::Sender::new(None),
             still: None,
         };
@@ -176,7 +185,10 @@ impl Stream {
     pub(super) fn successor(&self, epoch: u64, limits: Limits, memory: (usize, &Budget)) -> Stream {
         let live = self.live();
         let timeline = live.timeline.next_epoch(limits);
-        Stream::new(self.name.clone(), epoch, (live.session, live.source.clone()), timeline, memory)
+        let next = Stream::new(self.name.clone(), epoch, (live.session, live.source.clone()), timeline, memory);
+        let names: Vec<String> = live.layers.iter().map(|layer| layer.name().to_owned()).collect();
+        next.expect_layers(&names);
+        next
     }
 
     /// The name it is published under.
@@ -231,6 +243,55 @@ impl Stream {
             ladder.set_misfit(NO_HLS_CODEC);
         }
         live.ladder.send_replace(Some(ladder));
+    }
+
+    /// The layers of a publisher that sends several, whether or not they come; else none.
+    pub fn layers(&self) -> Vec<Arc<Layer>> {
+        self.live().layers.clone()
+    }
+
+    /// Of the layers, the one that is the source.
+    pub fn lead(&self) -> Option<Arc<Layer>> {
+        let live = self.live();
+        live.layers.get(live.lead).cloned()
+    }
+
+    /// The layers that come, smaller than the source, the largest first.
+    pub fn layers_below(&self) -> Vec<Arc<Layer>> {
+        let most = self.lead().map_or(0, |lead| lead.pixels());
+        let mut below = self.layers();
+        below.retain(|layer| layer.is_fresh() && (1..most).contains(&layer.pixels()));
+        below.sort_by_key(|layer| std::cmp::Reverse(layer.pixels()));
+        below
+    }
+
+    /// The publisher is going to send these layers.
+    pub(super) fn expect_layers(&self, names: &[String]) {
+        let mut live = self.live();
+        let known = live.layers.iter().map(|layer| layer.name()).eq(names.iter().map(String::as_str));
+        if !known {
+            live.layers.drain(..).for_each(|layer| layer.close());
+            let (limit, budget) = live.memory.clone();
+            live.layers = names.iter().map(|name| Arc::new(Layer::new(name, limit, &budget))).collect();
+            live.lead = 0;
+        }
+    }
+
+    /// A picture of a layer; `leads`: it is the source's as well, where it was pushed before.
+    pub(super) fn push_layer(&self, session: u64, (number, leads): (usize, bool), frame: Frame) {
+        let (layer, frame) = {
+            let mut live = self.live();
+            if live.session != session {
+                return;
+            }
+            if leads {
+                live.lead = number;
+            }
+            (live.layers.get(number).cloned(), live.timeline.follow(frame))
+        };
+        if let (Some(layer), Some(frame)) = (layer, frame) {
+            layer.push(frame);
+        }
     }
 
     /// A recent picture of it, as JPEG.
@@ -300,6 +361,7 @@ impl Stream {
         let mut live = self.live();
         live.state = StreamState::Ended;
         let log = live.log.take();
+        live.layers.iter().for_each(|layer| layer.close());
         drop(live);
         drop(log);
     }

@@ -148,6 +148,15 @@ impl Timeline {
         placement
     }
 
+    /// Where a frame stands that is sent beside those that are given out, in the same session's time. None before the
+    /// session is spliced, and for what is so far away that its clock cannot be the session's.
+    pub fn follow(&self, frame: Frame) -> Option<Frame> {
+        let Splice::Done { offset } = self.splice else { return None };
+        let (dts, pts) = ((frame.dts + offset).max(Time::ZERO), (frame.pts + offset).max(Time::ZERO));
+        let near = (dts - self.end).abs() < JUMP;
+        near.then_some(Frame { dts, pts, cut: None, ..frame })
+    }
+
     /// The timeline of the epoch that follows when the tracks have changed: the session goes on, so what it announced
     /// stays known, save a video track that may be what was lost.
     pub fn next_epoch(&self, limits: Limits) -> Timeline {

@@ -14,12 +14,14 @@ use super::status::LadderStatus;
 use super::tracks::SoundTrack;
 use super::wire::{FromWorker, Order, RungId, Setup};
 use super::{Mode, Rules, Shared};
-use crate::hub::{From, Ladder, Rung, RungState, Stream};
+use crate::hub::{From, Ladder, Layer, Rung, RungState, Stream};
 use crate::media::{Config, Frame, Kind, Time};
 
 mod entry;
+mod layered;
 
 use entry::Entry;
+use layered::Layered;
 
 /// Makes the rungs of one epoch of a stream, until it is over.
 pub(super) async fn run(shared: Arc<Shared>, stream: Arc<Stream>) {
@@ -38,7 +40,7 @@ pub(super) async fn run(shared: Arc<Shared>, stream: Arc<Stream>) {
             frame = frames.next() => match frame {
                 Ok(Some(frame)) => {
                     backlog.push(&frame);
-                    look.see(&frame);
+                    look.see(&frame, &stream);
                 }
                 Ok(None) => return none(),
                 Err(_) => {
@@ -52,14 +54,15 @@ pub(super) async fn run(shared: Arc<Shared>, stream: Arc<Stream>) {
     let encoders = shared.encoders(&probed.borrow().clone().unwrap_or_default());
     let mut decision = look.decide(&rules, shared.settings.sound_bitrate);
     if let Some(profile) = shared.profile(&probed.borrow().clone().unwrap_or_default()) {
-        let pictures =
-            decision.rungs.iter_mut().chain(&mut decision.stand_in).filter_map(|rung| rung.pictures.as_mut());
+        let Decision { rungs, stand_in, layered, .. } = &mut decision;
+        let made = rungs.iter_mut().filter(|rung| !layered.iter().any(|(name, _)| *name == rung.name));
+        let pictures = made.chain(stand_in).filter_map(|rung| rung.pictures.as_mut());
         pictures.for_each(|pictures| pictures.codecs = format!("avc1.{profile}{:02x}", pictures.level));
     }
     if encoders.is_empty() || (decision.rungs.is_empty() && decision.stand_in.is_none() && decision.spoken.is_none()) {
         return none();
     }
-    let mut task = Task::new(shared, &stream, rules.mode, (decision, look.frame_rate()), encoders, backlog);
+    let mut task = Task::new(shared, &stream, rules.mode, (decision, look), encoders, backlog);
     stream.set_ladder(task.ladder.clone());
     // The stream itself is not held on to: its log says when it is over.
     drop(stream);
@@ -74,13 +77,20 @@ struct Look {
     times: Vec<Time>,
     first: Option<Time>,
     newest: Time,
+    /// What the publisher sends beside the best, and whether all of it has come.
+    layers: Vec<Arc<Layer>>,
+    all_come: bool,
 }
 
 /// So much of a source shows its frame rate and whether it has sound.
 const ENOUGH: Time = Time::from_millis(700);
+/// Publishers of several layers begin with the least of them, and add the others as their link allows.
+const LAYERS: Time = Time::from_millis(3_000);
 
 impl Look {
-    fn see(&mut self, frame: &Frame) {
+    fn see(&mut self, frame: &Frame, stream: &Stream) {
+        self.all_come = stream.layers().iter().all(|layer| layer.is_fresh() && layer.bits() > 0.0);
+        self.layers = stream.layers_below();
         self.first.get_or_insert(frame.dts);
         self.newest = self.newest.max(frame.dts);
         match frame.kind() {
@@ -93,7 +103,8 @@ impl Look {
     }
 
     fn is_enough(&self) -> bool {
-        self.first.is_some_and(|first| self.newest - first >= ENOUGH)
+        let enough = if self.all_come { ENOUGH } else { LAYERS };
+        self.first.is_some_and(|first| self.newest - first >= enough)
     }
 
     fn decide(&self, rules: &Rules, sound_bitrate: u64) -> Decision {
@@ -105,7 +116,10 @@ impl Look {
             Some(Config::Audio(audio)) => Some(audio),
             _ => None,
         };
-        policy::decide(&rules.rungs, sound_bitrate, &Source { video, frame_rate: self.frame_rate(), audio })
+        let configs: Vec<_> = self.layers.iter().map(|layer| (layer, layer.config())).collect();
+        let layers: Vec<_> = configs.iter().filter_map(|(layer, config)| shape(layer, config.as_deref())).collect();
+        let source = Source { video, frame_rate: self.frame_rate(), audio, layers: &layers };
+        policy::decide(&rules.rungs, sound_bitrate, &source)
     }
 
     /// Pictures a second, 0 if there are too few.
@@ -116,6 +130,14 @@ impl Look {
         }
     }
 }
+
+fn shape<'a>(layer: &'a Layer, config: Option<&'a Config>) -> Option<policy::Layer<'a>> {
+    let Some(Config::Video(video)) = config else { return None };
+    Some(policy::Layer { name: layer.name(), video, bitrate: (layer.bits() as u64).max(LEAST_LAYER) })
+}
+
+/// In bits a second, of a layer whose rate nobody has measured yet.
+const LEAST_LAYER: u64 = 100_000;
 
 /// A ladder at work.
 struct Task {
@@ -134,6 +156,8 @@ struct Task {
     newest: (Time, Instant),
     place: Option<tokio::sync::OwnedSemaphorePermit>,
     trouble: Option<String>,
+    /// A rung has to be made from now on that its publisher sent before.
+    forsaken: bool,
     shown: Instant,
 }
 
@@ -147,7 +171,7 @@ impl Task {
         shared: Arc<Shared>,
         stream: &Stream,
         mode: Mode,
-        (decision, source_rate): (Decision, f64),
+        (decision, look): (Decision, Look),
         encoders: Vec<String>,
         backlog: Backlog,
     ) -> Task {
@@ -164,11 +188,18 @@ impl Task {
             nice: shared.settings.nice,
         };
         let names: Vec<&str> = ladder.all().map(|rung| rung.spec().name.as_str()).collect();
-        tracing::info!(stream = %stream.name(), rungs = ?names, "the ladder is decided on");
+        let sent: Vec<&str> = decision.layered.iter().map(|(name, _)| name.as_str()).collect();
+        tracing::info!(stream = %stream.name(), rungs = ?names, ?sent, "the ladder is decided on");
+        let entry = |rung: &Arc<Rung>| {
+            let sent =
+                decision.layered.iter().find(|(name, _)| *name == rung.spec().name).map(|(_, layer)| layer.as_str());
+            let layer = look.layers.iter().find(|layer| Some(layer.name()) == sent);
+            Entry::new(rung.clone(), layer.cloned().map(Layered::new), look.frame_rate())
+        };
         Task {
             name: stream.name().to_string(),
             mode,
-            entries: ladder.all().map(|rung| Entry::new(rung.clone(), source_rate)).collect(),
+            entries: ladder.all().map(entry).collect(),
             sounds: Default::default(),
             backlog,
             crew: Crew::new(shared.settings.program.clone(), setup, shared.settings.worker_memory),
@@ -176,6 +207,7 @@ impl Task {
             newest: (Time::ZERO, now),
             place: None,
             trouble: None,
+            forsaken: false,
             shown: now,
             ladder,
             shared,
@@ -207,6 +239,7 @@ impl Task {
     /// The source is over: what the encoders still hold is given out, then the rungs are over too.
     async fn end(&mut self) {
         let (last, _) = self.newest;
+        self.follow_layers(last);
         let behind = |task: &Task| task.entries.iter().any(|entry| entry.is_behind(last));
         let rest = async {
             while behind(self) && self.crew.is_at_work() {
@@ -229,6 +262,19 @@ impl Task {
             entry.take(frame);
         }
         self.crew.feed(frame);
+        self.follow_layers(self.newest.0);
+    }
+
+    /// Takes on what layers have; one that cannot be a rung is forsaken, and the rung is made as the others are.
+    fn follow_layers(&mut self, newest: Time) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.layered.is_some()) {
+            if let Err(why) = entry.follow_layer(newest) {
+                let rung = entry.rung.spec().name.as_str();
+                tracing::warn!(stream = %self.name, rung, "a layer of the publisher cannot be a rung: {why}; the rung is made");
+                entry.layered = None;
+                self.forsaken = true;
+            }
+        }
     }
 
     /// A worker said something, or is gone.
@@ -283,7 +329,7 @@ impl Task {
     /// Once every rung has gone over to the newest worker, the one before it may go.
     fn adopted(&mut self) {
         let newest = self.crew.newest();
-        let pictures = self.entries.iter().filter(|entry| entry.track.is_begun() && entry.has_pictures());
+        let pictures = self.entries.iter().filter(|entry| entry.track.is_begun() && entry.is_made());
         if pictures.clone().all(|entry| entry.track.chain() == newest) {
             self.crew.keep_newest();
         }
@@ -295,9 +341,11 @@ impl Task {
             tracing::error!(stream = %self.name, "{why}");
             self.trouble = Some(why);
         }
+        self.entries.iter_mut().for_each(Entry::beat_for_layer);
         self.judge(now);
         let (begun, changed) = self.decide();
-        let at_work = self.entries.iter().any(|entry| entry.track.is_begun());
+        let begun = std::mem::take(&mut self.forsaken) || begun;
+        let at_work = self.entries.iter().any(|entry| entry.track.is_begun() && entry.needs_worker());
         if !at_work {
             self.crew.dismiss();
             self.place = None;
@@ -331,7 +379,7 @@ impl Task {
                 changed |= entry.stop(RungState::Cold);
             } else if !entry.track.is_begun() && !cuts.is_empty() {
                 entry.begin(&cuts, &self.backlog);
-                begun = true;
+                begun |= entry.needs_worker();
             }
             changed |= std::mem::replace(&mut entry.half, left == Left::Half) != entry.half;
         }
@@ -353,10 +401,9 @@ impl Task {
 
     fn left(&self, place: usize) -> Left {
         let above = self.entries[..place].iter().enumerate();
-        let above = above.filter(|(place, entry)| {
-            entry.has_pictures() && (!self.is_stand_in(*place) || self.ladder.misfit().is_some())
-        });
-        if self.entries[place].has_pictures() { self.load.left(above.count()) } else { Left::Whole }
+        let above = above
+            .filter(|(place, entry)| entry.is_made() && (!self.is_stand_in(*place) || self.ladder.misfit().is_some()));
+        if self.entries[place].is_made() { self.load.left(above.count()) } else { Left::Whole }
     }
 
     fn is_stand_in(&self, place: usize) -> bool {
@@ -379,7 +426,7 @@ impl Task {
         let (newest, came) = self.newest;
         let flows = now.saturating_duration_since(came) < Duration::from_secs(1);
         let slow = flows && self.crew.is_settled(now) && self.entries.iter().any(|entry| entry.is_slow(now, newest));
-        let pictures = self.entries.iter().filter(|entry| entry.has_pictures()).count();
+        let pictures = self.entries.iter().filter(|entry| entry.is_made()).count();
         let before = self.load.step();
         if !self.load.judge(now, slow, pictures) {
             return;

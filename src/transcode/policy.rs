@@ -47,6 +47,19 @@ pub(super) struct Source<'a> {
     pub frame_rate: f64,
     /// Its sound; None for pictures alone.
     pub audio: Option<&'a AudioConfig>,
+    /// What its publisher sends of the same pictures beside the best of them.
+    pub layers: &'a [Layer<'a>],
+}
+
+/// A simulcast layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layer<'a> {
+    /// As the publisher names it.
+    pub name: &'a str,
+    /// Its pictures.
+    pub video: &'a VideoConfig,
+    /// As measured, in bits a second.
+    pub bitrate: u64,
 }
 
 /// What a source gets.
@@ -59,6 +72,8 @@ pub(super) struct Decision {
     pub stand_in: Option<RungSpec>,
     /// Its sound in Opus, for viewers over WebRTC. None where it is that already, or is not there.
     pub spoken: Option<RungSpec>,
+    /// Rungs that a layer is: the name of each, and of its layer.
+    pub layered: Vec<(String, String)>,
 }
 
 /// Chooses the rungs of a source among the rules. Never larger than the source, and of its size only at a lower frame
@@ -68,13 +83,42 @@ pub(super) fn decide(rules: &[Rule], audio_bitrate: u64, source: &Source<'_>) ->
     let sound = source.audio.map(|audio| sound(audio, audio_bitrate));
     let spoken = source.audio.filter(|audio| audio.codec != Codec::Opus).map(|_| spoken());
     let Some(shape) = source.video.map(|video| Shape::of(video, source.frame_rate)) else {
-        return Decision { rungs: sound_alone(sound.as_ref()).into_iter().collect(), stand_in: None, spoken };
+        return Decision { rungs: sound_alone(sound.as_ref()).into_iter().collect(), spoken, ..Decision::default() };
     };
     let chosen = choose(rules, &shape);
     let shared = |rung: &Chosen| chosen.iter().filter(|other| other.size.short() == rung.size.short()).count() > 1;
-    let rungs = chosen.iter().map(|rung| rung.spec(shared(rung), sound.clone()));
-    let rungs = rungs.chain(sound_alone(sound.as_ref())).collect();
-    Decision { rungs, stand_in: stand_in(&shape, sound.clone()), spoken }
+    let mut rungs: Vec<RungSpec> = chosen.iter().map(|rung| rung.spec(shared(rung), sound.clone())).collect();
+    let layered = take_layers(&mut rungs, source.layers, &shape, sound.as_ref());
+    rungs.extend(sound_alone(sound.as_ref()));
+    Decision { rungs, stand_in: stand_in(&shape, sound.clone()), spoken, layered }
+}
+
+/// Puts the layers that players of HLS take in the place of the rungs of their height, or between them.
+fn take_layers(
+    rungs: &mut Vec<RungSpec>,
+    layers: &[Layer<'_>],
+    source: &Shape,
+    sound: Option<&Sound>,
+) -> Vec<(String, String)> {
+    let mut layered: Vec<(String, String)> = Vec::new();
+    for Layer { name, video, bitrate } in layers {
+        let shape = Shape::of(video, source.frame_rate.unwrap_or(0.0));
+        let (short, below) = (shape.size.short(), shape.size.short() < source.size.short());
+        let Some(rung) = Chosen::new(&shape, shape.size, None, *bitrate) else { continue };
+        let mut spec = rung.named(format!("{short}p"), sound.cloned());
+        if video.codec != Codec::H264 || !below || layered.iter().any(|(name, _)| *name == spec.name) {
+            continue;
+        }
+        if let Some(pictures) = &mut spec.pictures {
+            pictures.codecs.clone_from(&video.codecs);
+        }
+        layered.push((spec.name.clone(), (*name).to_owned()));
+        rungs.retain(|rung| rung.name != spec.name);
+        let smaller = |rung: &RungSpec| rung.pictures.as_ref().is_some_and(|p| p.width.min(p.height) < short);
+        let at = rungs.iter().position(smaller).unwrap_or(rungs.len());
+        rungs.insert(at, spec);
+    }
+    layered
 }
 
 /// Width and height in pixels.

@@ -26,7 +26,7 @@ fn usual() -> Vec<Rule> {
 
 fn silent(rules: &[Rule], width: u32, height: u32, frame_rate: f64) -> Decision {
     let video = video(width, height);
-    decide(rules, 128_000, &Source { video: Some(&video), frame_rate, audio: None })
+    decide(rules, 128_000, &Source { video: Some(&video), frame_rate, audio: None, layers: &[] })
 }
 
 /// Names and sizes of the rungs, and their caps.
@@ -130,7 +130,7 @@ fn sound_passes_or_is_made_anew() {
         (audio(Codec::Aac, "mp4a.40.42", 48_000, 2), "mp4a.40.2", 96_000, true),
         (audio(Codec::Opus, "opus", 48_000, 2), "mp4a.40.2", 96_000, true),
     ] {
-        let source = Source { video: Some(&video), frame_rate: 30.0, audio: Some(&audio) };
+        let source = Source { video: Some(&video), frame_rate: 30.0, audio: Some(&audio), layers: &[] };
         let decision = decide(&usual(), 96_000, &source);
         let expected = Some(Sound { codecs: codecs.to_owned(), bitrate, transcoded });
         let all = decision.rungs.iter().chain(&decision.stand_in);
@@ -142,7 +142,7 @@ fn sound_passes_or_is_made_anew() {
         assert_eq!(alone.rungs.iter().map(line).collect::<Vec<_>>(), &last[2..]);
         assert_eq!(alone.stand_in, None);
     }
-    let nothing = Source { video: None, frame_rate: 0.0, audio: None };
+    let nothing = Source { video: None, frame_rate: 0.0, audio: None, layers: &[] };
     assert_eq!(decide(&usual(), 96_000, &nothing), Decision::default());
 }
 
@@ -181,4 +181,24 @@ proptest! {
         prop_assert!(decision.rungs.is_sorted_by_key(|rung| std::cmp::Reverse(sides(rung))));
         prop_assert!(decision.rungs.len() <= rules.len());
     }
+}
+
+#[test]
+fn layers_that_the_publisher_sends_take_the_place_of_rungs() {
+    let (source, half, third) = (video(1_280, 720), video(640, 360), video(426, 240));
+    let vp8 = VideoConfig { codec: Codec::Vp8, ..video(320, 180) };
+    let layer = |name, video, bitrate| Layer { name, video, bitrate };
+    let layers = [
+        layer("h", &half, 500_000),
+        layer("q", &third, 150_000),
+        layer("v", &vp8, 90_000),
+        layer("f", &source, 2_000_000),
+    ];
+    let source = Source { video: Some(&source), frame_rate: 30.0, audio: None, layers: &layers };
+    let decision = decide(&usual(), 128_000, &source);
+    let lines: Vec<String> = decision.rungs.iter().map(line).collect();
+    assert_eq!(lines, ["480p 854x480", "360p 640x360", "240p 426x240"]);
+    assert_eq!(decision.layered, [("360p".to_owned(), "h".to_owned()), ("240p".to_owned(), "q".to_owned())]);
+    let pictures = decision.rungs[1].pictures.as_ref().unwrap();
+    assert_eq!((pictures.bitrate, pictures.codecs.as_str()), (500_000, "avc1.640028"));
 }

@@ -89,6 +89,16 @@ impl Track {
         }
     }
 
+    /// Where a picture at this time is shown that may begin the segment of a cut close by.
+    pub(super) fn near_cut(&self, pts: Time, within: Time) -> Time {
+        self.cuts.iter().map(|cut| cut.at).find(|at| *at > pts && *at - pts <= within).unwrap_or(pts)
+    }
+
+    /// A picture at this time begins a segment.
+    pub(super) fn is_due(&self, pts: Time) -> bool {
+        self.last.is_some() && self.cuts.front().is_some_and(|cut| cut.at <= pts)
+    }
+
     /// A picture from a worker. None: it is of no use.
     pub(super) fn picture(&mut self, from: Generation, unit: RungFrame) -> Option<Frame> {
         if !self.is_begun() || from < self.chain || self.last.is_some_and(|last| unit.pts <= last) {

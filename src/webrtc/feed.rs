@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::lane::Lane;
 use super::viewer::FeedId;
 use super::wall_stamp;
-use crate::hub::{Cursor, From, Ladder, Rung, Stream};
+use crate::hub::{Cursor, From, Ladder, Layer, Rung, Stream};
 use crate::media::{Frame, Kind, Time};
 
 /// Which frames of a stream.
@@ -17,6 +17,8 @@ use crate::media::{Frame, Kind, Time};
 pub(super) enum Origin {
     /// As the publisher sends them.
     Source,
+    /// As the publisher sends them in a smaller layer, and the layer's name in URLs.
+    Layer(Arc<Layer>, String),
     /// As a rung of the ladder has them.
     Rung(Arc<Ladder>, Arc<Rung>),
 }
@@ -26,6 +28,7 @@ impl Origin {
     pub(super) fn name(&self) -> &str {
         match self {
             Origin::Source => "source",
+            Origin::Layer(_, name) => name,
             Origin::Rung(_, rung) => &rung.spec().name,
         }
     }
@@ -39,15 +42,20 @@ impl Origin {
 
     /// Bits a second of its pictures and their sound, as far as that is known before they come.
     pub(super) fn bits(&self, stream: &Stream) -> f64 {
+        let status = stream.status();
+        let sound = if status.audio.is_some() { SOUND } else { 0.0 };
         match self {
-            Origin::Source => {
-                let status = stream.status();
-                let seconds = status.since.elapsed().map_or(0.0, |since| since.as_secs_f64());
-                status.bytes as f64 * 8.0 / seconds.max(1.0)
-            }
+            Origin::Layer(layer, _) => layer.bits() + sound,
+            Origin::Source => match stream.lead() {
+                Some(lead) => lead.bits() + sound,
+                None => {
+                    let seconds = status.since.elapsed().map_or(0.0, |since| since.as_secs_f64());
+                    status.bytes as f64 * 8.0 / seconds.max(1.0)
+                }
+            },
             Origin::Rung(_, rung) => {
                 let pictures = rung.spec().pictures.as_ref().map_or(0, |pictures| pictures.bitrate);
-                (pictures + SOUND) as f64
+                pictures as f64 + sound
             }
         }
     }
@@ -165,9 +173,14 @@ impl Feeds {
 
     /// A viewer of a feed needs a key frame that is not there.
     pub(super) fn want_key(&self, id: FeedId) {
-        if let Some(Feed { origin: Origin::Source, stream, .. }) = self.feeds.get(&id) {
+        if let Some(Feed { origin: Origin::Source | Origin::Layer(..), stream, .. }) = self.feeds.get(&id) {
             stream.want_key_frame();
         }
+    }
+
+    /// Nothing comes of it any more, though its stream goes on.
+    pub(super) fn is_dry(&self, id: FeedId) -> bool {
+        matches!(self.feeds.get(&id), Some(Feed { origin: Origin::Layer(layer, _), .. }) if !layer.is_fresh())
     }
 
     /// Keeps the rungs that are watched alive; names the feeds that nobody has watched for a while.
@@ -198,6 +211,7 @@ impl Feed {
     fn reader(&self) -> Cursor<Frame> {
         match &self.origin {
             Origin::Source => self.stream.frames().cursor(From::NewestStart),
+            Origin::Layer(layer, _) => layer.frames().cursor(From::NewestStart),
             Origin::Rung(_, rung) => rung.frames().cursor(From::NewestStart),
         }
     }
@@ -211,7 +225,7 @@ impl Feed {
 }
 
 /// Bits a second of the sound that goes with a rung.
-const SOUND: u64 = 128_000;
+const SOUND: f64 = 128_000.0;
 /// More than pictures wait for an encoder.
 const LATE: Time = Time::from_millis(400);
 /// A feed that nobody watches is followed for so long: viewers come and go.

@@ -26,7 +26,7 @@ pub(super) struct Section {
     pub(super) nack: bool,
     /// SSRCs that the offer named, with those of their repairs.
     pub(super) sources: Vec<(u32, Option<u32>)>,
-    /// Simulcast layers, the best first; empty for one stream.
+    /// Simulcast layers, as the publisher names them; empty for one stream.
     pub(super) layers: Vec<String>,
     /// Numbers of the header extensions: mid, rid, repaired rid, transport-wide.
     pub(super) extensions: [Option<u8>; 4],
@@ -69,7 +69,7 @@ struct KeyRequests {
     number: u8,
 }
 
-/// A frame, and the layer it belongs to; 0 is the best.
+/// A frame, and the place of the layer it belongs to.
 #[derive(Debug)]
 pub(super) struct Came {
     pub(super) layer: usize,
@@ -201,18 +201,31 @@ impl Intake {
         self.streams.iter().map(|stream| (&stream.track, stream.layer))
     }
 
+    /// The names of the simulcast layers; none of a publisher that sends one stream of pictures.
+    pub(super) fn layers(&self) -> &[String] {
+        self.sections
+            .iter()
+            .map(|section| section.layers.as_slice())
+            .find(|layers| !layers.is_empty())
+            .unwrap_or_default()
+    }
+
     /// Key frames that were asked for since the last one came.
     pub(super) fn unanswered(&self) -> u32 {
         self.key.unanswered
     }
 
-    /// The layer with the largest pictures that come: the lowest number.
+    /// The layer with the largest pictures that come; of equal ones the first.
     pub(super) fn best_layer(&self, now: Instant) -> Option<usize> {
         let fresh = |stream: &&Stream| {
             let key = stream.track.last_key;
             stream.track.kind == Kind::Video && key.is_some() && !stream.track.is_stale(now)
         };
-        self.streams.iter().filter(fresh).map(|stream| stream.layer).min()
+        self.streams
+            .iter()
+            .filter(fresh)
+            .max_by_key(|stream| (stream.track.pixels, std::cmp::Reverse(stream.layer)))
+            .map(|stream| stream.layer)
     }
 
     /// The stream of a packet, and whether the packet is a repair. New streams are taken up as they come.
@@ -292,8 +305,10 @@ impl Intake {
     }
 
     /// All follow the first track of sound: ears notice a step sooner than eyes, and sound has no frames to hide it between.
+    /// Without sound the layers of the pictures follow the first of them.
     fn align(&mut self) {
-        let Some(leader) = self.streams.iter().position(|stream| stream.track.kind == Kind::Audio) else { return };
+        let sound = self.streams.iter().position(|stream| stream.track.kind == Kind::Audio);
+        let leader = sound.unwrap_or(0);
         let (before, rest) = self.streams.split_at_mut(leader);
         let Some((leader, after)) = rest.split_first_mut() else { return };
         for stream in before.iter_mut().chain(after) {

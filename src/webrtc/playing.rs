@@ -167,6 +167,12 @@ impl Playing {
         advice
     }
 
+    /// The best rendition that the link is known to carry, else the least. `rates` as above.
+    pub(super) fn fitting(&self, rates: &[f64]) -> usize {
+        let estimate = self.estimate.bits().unwrap_or(0.0);
+        rates.iter().position(|rate| *rate <= estimate).unwrap_or(rates.len().saturating_sub(1))
+    }
+
     /// Takes what the viewer says.
     pub(super) fn rtcp<'l>(
         &mut self,

@@ -69,8 +69,9 @@ impl Publishing {
     /// Media can flow: takes the name.
     pub(super) fn connected(&mut self, now: Instant) -> Result<(), String> {
         if self.publisher.is_none() && !self.trial {
-            let publisher = self.hub.publish(&self.name, self.source.clone()).map_err(|error| error.to_string())?;
+            let mut publisher = self.hub.publish(&self.name, self.source.clone()).map_err(|error| error.to_string())?;
             self.wanted = publisher.keys_wanted();
+            publisher.expect_layers(self.intake.layers());
             (self.publisher, self.began) = (Some(publisher), Some(now));
             // What came before was not for anybody.
             self.intake.want_key();
@@ -196,15 +197,20 @@ impl Publishing {
             {
                 publisher.announce(config);
             }
-            if frame.kind() == Kind::Video && layer != self.layer {
+            let layered = frame.kind() == Kind::Video && !self.intake.layers().is_empty();
+            if layered && layer != self.layer {
                 // Another layer takes over where a decoder can start, once it is the best of those that come.
                 let best = self.intake.best_layer(now);
                 if !frame.key || best != Some(layer) {
+                    publisher.push_layer(layer, false, frame);
                     continue;
                 }
                 self.layer = layer;
             }
-            publisher.push(frame).map_err(|ended| ended.to_string())?;
+            publisher.push(frame.clone()).map_err(|ended| ended.to_string())?;
+            if layered {
+                publisher.push_layer(layer, true, frame);
+            }
         }
         Ok(())
     }

@@ -35,6 +35,8 @@ pub(super) struct Track {
     /// Pictures refer to some that were lost: nothing is shown until the next key frame.
     pub(super) needs_key: bool,
     pub(super) last_key: Option<Instant>,
+    /// Of its last picture.
+    pub(super) pixels: u64,
     pub(super) tally: Tally,
     heard: Option<Instant>,
     report: Option<(u32, Instant)>,
@@ -80,6 +82,7 @@ impl Track {
             torn: false,
             needs_key: kind == Kind::Video,
             last_key: None,
+            pixels: 0,
             tally: Tally::default(),
             heard: None,
             report: None,
@@ -254,6 +257,9 @@ impl Track {
         }
         if key {
             (self.needs_key, self.last_key) = (false, Some(came));
+            if let Config::Video(video) = &*config {
+                self.pixels = u64::from(video.width) * u64::from(video.height);
+            }
         }
         let arrival = Time::from_duration(came.saturating_duration_since(epoch));
         let pts = self.clock.time(stamp, arrival);

@@ -223,7 +223,7 @@ impl Outlet {
             self.aim(None);
             return;
         };
-        if let Some(start) = lane.start_from(at) {
+        if let Some(start) = lane.start_from(at - ALMOST) {
             (self.source, self.target, self.paused) = (Some((target, start)), None, None);
         } else if lanes(self.feed().unwrap_or(target))
             .and_then(Lane::newest)
@@ -332,6 +332,8 @@ const MOST_PADDING: u64 = 64;
 const MOST_SPANS: usize = 8;
 /// Repairs a second: a loss of a fifth at 10 Mbit/s.
 const REPAIRS: f64 = 250.0;
+/// The key frames of a publisher's layers are taken at once, and their times differ by the rounding of their clocks.
+const ALMOST: Time = Time::from_millis(12);
 /// How long a viewer may stand still at a change.
 const LONGEST_PAUSE: Time = Time::from_millis(400);
 

@@ -7,7 +7,7 @@ use super::feed::Origin;
 use super::playing::Agreed;
 use super::sdp::{Accepted, Extension, Media, Offer, Payload, Sending};
 use super::whip;
-use crate::hub::{RungState, Status, Stream};
+use crate::hub::{Layer, RungState, Status, Stream};
 use crate::media::{Codec, Config, Kind};
 
 /// What of a section is accepted, and how packets are sent in it.
@@ -47,12 +47,18 @@ pub(super) fn pictures(stream: &Arc<Stream>, codec: Codec, pinned: Option<&str>)
     let Some(config) = &status.video else { return Vec::new() };
     let as_it_is = config.codec() == codec && !status.reordered;
     let mut origins: Vec<Origin> = as_it_is.then_some(Origin::Source).into_iter().collect();
+    if as_it_is {
+        origins.extend(layers(stream, codec));
+    }
     let ladder = stream.ladder().borrow().clone().filter(|_| codec == Codec::H264);
     if let Some(ladder) = ladder {
+        // Where the publisher sends layers, rungs are made for links alone that carry none of them.
+        let least = origins.last().filter(|_| origins.len() > 1).map_or(f64::MAX, |least| least.bits(stream) * SMALLER);
         let stand_in = ladder.stand_in().filter(|_| !as_it_is);
         let rungs = stand_in.into_iter().chain(ladder.rungs());
         let shown = rungs.filter(|rung| rung.spec().pictures.is_some() && rung.state() != RungState::Shed);
-        origins.extend(shown.map(|rung| Origin::Rung(ladder.clone(), rung.clone())));
+        let rungs = shown.map(|rung| Origin::Rung(ladder.clone(), rung.clone()));
+        origins.extend(rungs.filter(|rung| rung.bits(stream) < least));
     }
     match pinned {
         Some(pinned) if origins.iter().any(|origin| origin.name() == pinned) => {
@@ -62,6 +68,16 @@ pub(super) fn pictures(stream: &Arc<Stream>, codec: Codec, pinned: Option<&str>)
     }
     origins
 }
+
+/// The layers below the source that come now, in the codec that was agreed on.
+fn layers(stream: &Stream, codec: Codec) -> Vec<Origin> {
+    let fits = |layer: &Arc<Layer>| layer.config().is_some_and(|config| config.codec() == codec);
+    let below = stream.layers_below().into_iter();
+    below.filter(fits).map(|layer| Origin::Layer(layer.clone(), format!("layer-{}", layer.name()))).collect()
+}
+
+/// A rung saves something beside a layer if it has at most this part of its bits.
+const SMALLER: f64 = 0.8;
 
 /// Where sound comes from that is sent as Opus; None while there is none.
 pub(super) fn sound(stream: &Arc<Stream>) -> Option<Origin> {

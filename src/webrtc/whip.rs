@@ -76,23 +76,10 @@ fn section(media: &Media, payloads: &[Payload]) -> Section {
         repairs,
         nack,
         sources: media.sources.clone(),
-        layers: layers(media),
+        layers: media.layers.clone(),
         extensions: [Extension::Mid, Extension::Rid, Extension::RepairedRid, Extension::TransportWide]
             .map(|extension| media.extension(extension)),
     }
-}
-
-/// The best first. Browsers name theirs as the page does, OBS by numbers from the best down.
-fn layers(media: &Media) -> Vec<String> {
-    let mut layers = media.layers.clone();
-    let best = |layer: &String| match layer.as_str() {
-        "f" | "h" | "hi" | "high" => 0,
-        "m" | "mid" | "medium" => 1,
-        "q" | "l" | "lo" | "low" => 2,
-        _ => 1,
-    };
-    layers.sort_by_key(best);
-    layers
 }
 
 const FEEDBACK: [&str; 4] = ["nack", "nack pli", "ccm fir", "transport-cc"];

@@ -362,13 +362,20 @@ impl Core {
         };
         let Some(stream) = self.shared.hub.stream(playing.name.as_str()) else { return };
         let origins = super::whep::pictures(&stream, codec, playing.pinned.as_deref());
-        let current = origins.iter().position(|origin| Some(origin.name()) == self.feeds.name(feed));
-        let (Some(current), true) = (current, playing.heading.is_none()) else { return };
+        if playing.heading.is_some() {
+            return;
+        }
         let rates: Vec<f64> = origins.iter().map(|origin| origin.bits(&stream)).collect();
-        if let Advice::Take(to) = playing.advise(now, &rates, current)
+        let advice = match origins.iter().position(|origin| Some(origin.name()) == self.feeds.name(feed)) {
+            Some(current) => playing.advise(now, &rates, current),
+            // Its publisher sends this layer no more.
+            None if self.feeds.is_dry(feed) => Advice::Take(playing.fitting(&rates)),
+            None => return,
+        };
+        if let Advice::Take(to) = advice
             && let Some(origin) = origins.get(to)
         {
-            tracing::debug!(stream = %playing.name, from = current, to = origin.name(), "a viewer changes its rendition");
+            tracing::debug!(stream = %playing.name, to = origin.name(), "a viewer changes its rendition");
             playing.heading = Some((self.feeds.join(&stream, origin, at), now));
         }
     }

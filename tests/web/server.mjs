@@ -10,14 +10,15 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** `{ http, rtmp, log(), close() }`. Extra arguments go to the program. */
+/** `{ http, rtmp, admin, log(), close() }`. Extra arguments go to the program. */
 export async function serve(...extra) {
   const { HEADWATER_HTTP: http, HEADWATER_RTMP: rtmp } = process.env;
   if (http && rtmp) return { http: http.replace(/\/$/, ''), rtmp: rtmp.replace(/\/$/, ''), log: () => '', close: async () => {} };
   const program = process.env.HEADWATER ?? join(ROOT, 'target/debug/headwater');
   const folder = await mkdtemp(join(tmpdir(), 'headwater-web-'));
   const free = '127.0.0.1:0';
-  const listen = ['--http-listen', free, '--rtmp-listen', free, '--admin-listen', free, '--webrtc-listen', '0.0.0.0:0'];
+  const media = extra.includes('--webrtc-listen') ? [] : ['--webrtc-listen', '0.0.0.0:0'];
+  const listen = ['--http-listen', free, '--rtmp-listen', free, '--admin-listen', free, ...media];
   const child = spawn(program, [...listen, '--data-dir', folder, ...extra], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
   const close = async () => {
     await stop(child);
@@ -28,8 +29,8 @@ export async function serve(...extra) {
   const ready = new Promise((resolve, reject) => {
     const read = (chunk) => {
       log = (log + chunk).slice(-LOG_BYTES);
-      for (const [, kind, url] of log.matchAll(/\b(http|rtmp) listening on ((?:http|rtmp):\/\/[^\s"]+)/g)) found[kind] = url.replace(/\/$/, '');
-      if (found.http && found.rtmp) resolve();
+      for (const [, kind, url] of log.matchAll(/\b(http|rtmp|admin) listening on ((?:http|rtmp):\/\/[^\s"]+)/g)) found[kind] = url.replace(/\/$/, '');
+      if (found.http && found.rtmp && found.admin) resolve();
     };
     child.stdout.setEncoding('utf8').on('data', read);
     child.stderr.setEncoding('utf8').on('data', read);
@@ -45,7 +46,7 @@ export async function serve(...extra) {
   } finally {
     deadline.clear();
   }
-  return { http: found.http, rtmp: found.rtmp, log: () => log, close };
+  return { http: found.http, rtmp: found.rtmp, admin: found.admin, log: () => log, close };
 }
 
 /** An ffmpeg that publishes a moving picture and a tone. `kill()` pulls its cable, `stop()` says goodbye first. */

@@ -10,15 +10,21 @@ use crate::transcode::status::RungStatus;
 use crate::transcode::tracks::{Generation, Track};
 use crate::transcode::wire::{Make, Order, RungBeat, RungFrame, RungId};
 
+use super::layered::{ALMOST, Layered};
+
 /// A rung and what is known of it.
 pub(super) struct Entry {
     pub(super) rung: Arc<Rung>,
     pub(super) track: Track,
+    /// The publisher sends its pictures: no worker makes them.
+    pub(super) layered: Option<Layered>,
     /// Only every other picture is made.
     pub(super) half: bool,
     /// Pictures a second of the source; 0 is unknown.
     source_rate: f64,
     started: Instant,
+    /// Pictures given out since it began.
+    given: u64,
     /// When its encoder, or the decoder before it, said that nothing will come.
     failed: Option<Instant>,
     /// The last beats, oldest first.
@@ -37,13 +43,15 @@ const RETRY: Duration = Duration::from_secs(30);
 const CATCH_UP: Duration = Duration::from_secs(6);
 
 impl Entry {
-    pub(super) fn new(rung: Arc<Rung>, source_rate: f64) -> Entry {
+    pub(super) fn new(rung: Arc<Rung>, layered: Option<Layered>, source_rate: f64) -> Entry {
         Entry {
             rung,
+            layered,
             track: Track::default(),
             half: false,
             source_rate,
             started: Instant::now(),
+            given: 0,
             failed: None,
             beats: Vec::new(),
         }
@@ -51,6 +59,16 @@ impl Entry {
 
     pub(super) fn has_pictures(&self) -> bool {
         self.rung.spec().pictures.is_some()
+    }
+
+    /// Its pictures are made by a worker.
+    pub(super) fn is_made(&self) -> bool {
+        self.has_pictures() && self.layered.is_none()
+    }
+
+    /// A worker has to make something of it.
+    pub(super) fn needs_worker(&self) -> bool {
+        self.is_made() || self.rung.spec().sound.as_ref().is_some_and(|sound| sound.transcoded)
     }
 
     /// Bits a second of the sound that must be made for it, in Opus or in AAC.
@@ -65,6 +83,7 @@ impl Entry {
         self.beats.clear();
         self.started = Instant::now();
         self.rung.turn(RungState::Starting);
+        self.layered.iter_mut().for_each(Layered::begin);
         for frame in backlog.frames().filter(|frame| frame.kind() == Kind::Audio) {
             self.take_sound(frame);
         }
@@ -74,6 +93,7 @@ impl Entry {
     pub(super) fn stop(&mut self, state: RungState) -> bool {
         let begun = self.track.is_begun();
         self.track.stop();
+        self.layered.iter_mut().for_each(Layered::stop);
         self.beats.clear();
         self.rung.turn(state);
         begun
@@ -98,6 +118,31 @@ impl Entry {
         }
     }
 
+    /// Takes what its layer has, up to what the source has shown. Why the layer cannot go on being this rung, if it cannot.
+    pub(super) fn follow_layer(&mut self, newest: Time) -> Result<(), &'static str> {
+        if !self.track.is_begun() {
+            return Ok(());
+        }
+        while let Some((frame, config)) = self.layered.as_mut().and_then(|layered| layered.due(newest)) {
+            if let Some(config) = config {
+                self.track.configure(LAYER, (*config).clone());
+            }
+            let pts = if frame.key { self.track.near_cut(frame.pts, ALMOST) } else { frame.pts };
+            let due = self.track.is_due(pts);
+            let strays = self.layered.as_mut().map_or(0, |layered| layered.see(frame.key, due));
+            if strays > MOST_STRAYS {
+                return Err("its key frames do not come with the source's");
+            }
+            if due && !frame.key {
+                // Nobody could begin the segment with it; the next key frame does.
+                continue;
+            }
+            self.give(LAYER, RungFrame { rung: 0, pts, key: frame.key, payload: frame.payload });
+        }
+        let reached = self.track.last().or(self.track.begun_at()).unwrap_or(newest);
+        if self.layered.is_some() && newest - reached > DRY { Err("it has stopped") } else { Ok(()) }
+    }
+
     /// A frame of sound that a worker made for all.
     pub(super) fn take_made_sound(&mut self, opus: bool, frame: &Frame) {
         if self.made_sound(opus).is_some() {
@@ -108,6 +153,7 @@ impl Entry {
     /// A picture from a worker. True if it went out.
     pub(super) fn give(&mut self, from: Generation, unit: RungFrame) -> bool {
         let Some(frame) = self.track.picture(from, unit) else { return false };
+        self.given += 1;
         self.rung.push(frame);
         if self.rung.state() != RungState::Live {
             self.rung.turn(RungState::Live);
@@ -115,6 +161,14 @@ impl Entry {
         true
     }
 
+    /// Of a layer nobody else counts the pictures.
+    pub(super) fn beat_for_layer(&mut self) {
+        if self.layered.is_some() {
+            self.beat(RungBeat { frames: self.given, ..RungBeat::default() });
+        }
+    }
+
+    /// Its worker says how it goes.
     pub(super) fn beat(&mut self, beat: RungBeat) {
         let anew = self.beats.last().is_some_and(|(_, last)| last.frames > beat.frames);
         if anew {
@@ -128,7 +182,7 @@ impl Entry {
 
     /// The worker's order for it.
     pub(super) fn order(&self, rung: RungId) -> Option<Order> {
-        let pictures = self.rung.spec().pictures.as_ref()?;
+        let pictures = self.rung.spec().pictures.as_ref().filter(|_| self.layered.is_none())?;
         let source = if self.source_rate > 0.0 { self.source_rate } else { FULL };
         let rate = pictures.frame_rate.map_or(source, |cap| cap.min(source));
         let make = Make::Pictures {
@@ -144,12 +198,12 @@ impl Entry {
 
     /// Pictures of the source up to `last` have not come out.
     pub(super) fn is_behind(&self, last: Time) -> bool {
-        self.has_pictures() && self.track.is_begun() && self.track.last().is_some_and(|own| own < last)
+        self.is_made() && self.track.is_begun() && self.track.last().is_some_and(|own| own < last)
     }
 
     /// It cannot follow its source, whose newest picture is at `newest`.
     pub(super) fn is_slow(&self, now: Instant, newest: Time) -> bool {
-        if !self.has_pictures() || !self.track.is_begun() || now.saturating_duration_since(self.started) < CATCH_UP {
+        if !self.is_made() || !self.track.is_begun() || now.saturating_duration_since(self.started) < CATCH_UP {
             return false;
         }
         let lags = self.track.last().is_none_or(|last| newest - last > SLOW);
@@ -179,7 +233,10 @@ impl Entry {
             width: spec.pictures.as_ref().map_or(0, |pictures| pictures.width),
             height: spec.pictures.as_ref().map_or(0, |pictures| pictures.height),
             bitrate: spec.pictures.as_ref().map_or(0, |pictures| pictures.bitrate),
-            encoder: last.encoder,
+            encoder: match &self.layered {
+                Some(layered) => format!("layer {} of the publisher", layered.layer().name()),
+                None => last.encoder,
+            },
             fps: if seconds > 0.0 { frames as f64 / seconds } else { 0.0 },
             encode_ms: if frames > 0 { busy as f64 / 1000.0 / frames as f64 } else { 0.0 },
             lag: self.track.last().map_or(0.0, |own| (newest - own).seconds().max(0.0)),
@@ -207,6 +264,12 @@ impl Entry {
     }
 }
 
+/// Segments in a row that a layer may have no key frame for: when the source goes over to a better layer, and when one was lost.
+const MOST_STRAYS: u32 = 2;
+/// Stands for a layer where a worker's number is expected: any worker takes over from it.
+const LAYER: Generation = 0;
+/// So far behind its source a layer has stopped, or never begins.
+const DRY: Time = Time::from_millis(3_000);
 /// Pictures a second of a source that showed too few to tell.
 const FULL: f64 = 30.0;
 

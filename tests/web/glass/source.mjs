@@ -10,20 +10,22 @@ import { stop } from '../server.mjs';
 export const WIDTH = 640;
 const HEIGHT = 360;
 const RATE = 30;
+/** So far ahead of the pictures the sound begins. */
+const AHEAD_MS = 200;
 /** What the stream costs, sound included, in bit/s: throttling has to know. */
 export const BITRATE = 1_600_000;
 
 export function publishClock(url, source = 1) {
   const child = spawn('ffmpeg', [
-    ...['-hide_banner', '-loglevel', 'error', '-nostdin'],
+    ...['-hide_banner', '-loglevel', 'error', '-nostdin', '-progress', 'pipe:1', '-stats_period', '0.05'],
     ...['-f', 'rawvideo', '-pixel_format', 'yuv420p', '-video_size', `${WIDTH}x${HEIGHT}`, '-framerate', String(RATE), '-i', 'pipe:0'],
     ...['-re', '-f', 'lavfi', '-i', 'sine=frequency=440:sample_rate=48000'],
     ...['-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-g', '60', '-keyint_min', '60', '-sc_threshold', '0'],
     ...['-b:v', '1500k', '-maxrate', '1500k', '-bufsize', '300k', '-c:a', 'aac', '-b:a', '96k'],
     ...['-flush_packets', '1', '-f', 'flv', url],
-  ], { stdio: ['pipe', 'ignore', 'inherit'] });
+  ], { stdio: ['pipe', 'pipe', 'inherit'] });
   const frames = pictures();
-  const began = performance.now();
+  let began = 0;
   let count = 0;
   let ended = false;
   const tick = () => {
@@ -38,7 +40,17 @@ export function publishClock(url, source = 1) {
   child.stdin.on('error', () => {
     ended = true;
   });
-  tick();
+  // What is written before ffmpeg is at work waits in its queue, and all that follows waits behind it: the clock starts
+  // when the first frame has come out of the encoder.
+  child.stdin.write(frames(0, Date.now(), source));
+  const start = (line) => {
+    if (!/^frame=[1-9]/m.test(line)) return;
+    child.stdout.off('data', start).resume();
+    // Later than the sound, which ffmpeg paces: pictures that are ahead of their sound wait for it in ffmpeg.
+    began = performance.now() + AHEAD_MS;
+    tick();
+  };
+  child.stdout.setEncoding('utf8').on('data', start);
   return {
     stop: () => {
       ended = true;
