@@ -97,6 +97,11 @@ impl Publisher {
         Ok(())
     }
 
+    /// Media comes, though no frame can be made of it yet: the name is not idle.
+    pub fn keep(&self) {
+        self.stream.keep();
+    }
+
     /// Several layers of the same pictures will come, with the names that the publisher gives them.
     pub fn expect_layers(&mut self, names: &[String]) {
         self.stream.expect_layers(names);

@@ -347,6 +347,11 @@ impl Stream {
         self.live().frames == 0
     }
 
+    /// Something came that is no frame yet.
+    pub(super) fn keep(&self) {
+        self.live().fed = Instant::now();
+    }
+
     pub(super) fn last_fed(&self) -> Instant {
         self.live().fed
     }

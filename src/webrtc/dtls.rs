@@ -18,6 +18,7 @@ use rtc_shared::error::Error as Library;
 use rtc_srtp::protection_profile::ProtectionProfile;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
+use super::records::{Records, Verdict};
 use super::srtp::Keys;
 
 /// The server's certificate, made anew at each start: nothing outlives a process that needs to know it.
@@ -140,9 +141,7 @@ pub(super) struct Dtls {
     /// What to begin the handshake with, where that is on us.
     begin: Option<Arc<HandshakeConfig>>,
     established: bool,
-    taken: u32,
-    /// Handshake fragments that came in the clear: message number and offset.
-    seen: Vec<(u16, u32)>,
+    records: Records,
 }
 
 /// What a datagram led to.
@@ -165,8 +164,7 @@ impl Dtls {
             endpoint: Endpoint::new(HERE, TransportProtocol::UDP, server),
             begin,
             established: false,
-            taken: 0,
-            seen: Vec::new(),
+            records: Records::default(),
         })
     }
 
@@ -184,14 +182,10 @@ impl Dtls {
         if self.begin.is_some() {
             return Step::Nothing;
         }
-        if !self.established {
-            self.taken += 1;
-            if self.taken > MOST_DATAGRAMS {
-                return Step::Closed("the DTLS handshake took too many datagrams".to_owned());
-            }
-            if self.is_repeated(datagram) {
-                return Step::Nothing;
-            }
+        match self.records.judge(datagram, self.established) {
+            Verdict::Take => {}
+            Verdict::Drop => return Step::Nothing,
+            Verdict::TooMany => return Step::Closed("the DTLS handshake took too many datagrams".to_owned()),
         }
         let events = match self.endpoint.read(now, THERE, None, BytesMut::from(datagram)) {
             Ok(events) => events,
@@ -233,25 +227,6 @@ impl Dtls {
         self.endpoint.poll_transmit().map(|transmit| transmit.message)
     }
 
-    /// True for a datagram with nothing in it that did not come before. The library takes any handshake message for
-    /// progress and stops its timer, so that a flight of ours that was lost would never be sent again.
-    fn is_repeated(&mut self, datagram: &[u8]) -> bool {
-        let (mut rest, mut repeated) = (datagram, !datagram.is_empty());
-        while let Some(fragment) = fragment(&mut rest) {
-            match fragment {
-                Some(fragment) if self.seen.contains(&fragment) => {}
-                Some(fragment) => {
-                    repeated = false;
-                    self.seen.push(fragment);
-                }
-                None => repeated = false,
-            }
-        }
-        // The answer to the first message has no timer: it is given as often as it is asked for (section 4.2.1).
-        let first = self.seen.iter().all(|(message, _)| *message == 0);
-        repeated && rest.is_empty() && !first
-    }
-
     fn keys(&self) -> Result<Keys, Library> {
         let state = self.endpoint.get_connection_state(THERE).ok_or(Library::ErrConnClosed)?;
         let profile = match state.srtp_protection_profile() {
@@ -271,33 +246,16 @@ impl fmt::Debug for Dtls {
     }
 }
 
-/// Takes the next record off a datagram (RFC 6347 section 4.1): the message number and offset of a handshake fragment in
-/// the clear (section 4.2.2), None within for all other records. Ends at what is no record.
-fn fragment(rest: &mut &[u8]) -> Option<Option<(u16, u32)>> {
-    let (head, tail) = rest.split_at_checked(13)?;
-    let (body, tail) = tail.split_at_checked(usize::from(u16::from_be_bytes([head[11], head[12]])))?;
-    *rest = tail;
-    let clear = head[0] == HANDSHAKE && head[3..5] == [0, 0];
-    Some(
-        body.get(4..9).filter(|_| clear).map(|place| {
-            (u16::from_be_bytes([place[0], place[1]]), u32::from_be_bytes([0, place[2], place[3], place[4]]))
-        }),
-    )
-}
-
-/// The content type of handshake records.
-const HANDSHAKE: u8 = 22;
 /// The library wants addresses; an association of ours outlives those of its paths, so it is told of one that never changes.
 const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 const THERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2);
 /// After so long a flight is sent again; eight times in all.
 const FLIGHT: Duration = Duration::from_millis(500);
-/// A handshake has some ten datagrams; more than these is somebody playing.
-const MOST_DATAGRAMS: u32 = 200;
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::super::records::MOST_DATAGRAMS;
     use super::*;
 
     /// Runs both ends to their keys, or to why there are none; `lose` says which datagrams get lost.
@@ -389,6 +347,27 @@ mod tests {
         assert_eq!(Fingerprint::parse(&text.to_lowercase()).unwrap().to_string(), text);
         for bad in ["sha-1 AB:CD", "sha-256 AB:CD", "sha-256", "", "sha-256 +1:02", "md5 00"] {
             assert!(Fingerprint::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    /// One record of a first message in so many empty fragments, each of which says that another follows it.
+    fn chain(from: u32, count: u32) -> Vec<u8> {
+        let fragment = |at: u32| [&[1, 0, 0, 0, 0, 0][..], &at.to_be_bytes()[1..], &[0, 0, 1]].concat();
+        let body: Vec<u8> = (from..from + count).flat_map(fragment).collect();
+        let mut record = vec![22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0];
+        record.extend((from as u16).to_be_bytes());
+        record.extend((body.len() as u16).to_be_bytes());
+        record.extend(body);
+        record
+    }
+
+    #[test]
+    fn a_message_in_a_hundred_thousand_pieces_costs_nothing() {
+        let (_, mut server) = pair(|a, _| a.fingerprint().to_owned());
+        let now = Instant::now();
+        for datagram in 0..90 {
+            assert!(matches!(server.read(&chain(datagram * 5_000, 5_000), now), Step::Nothing));
+            assert!(matches!(server.read(&chain(datagram * 100, 100), now), Step::Nothing));
         }
     }
 }

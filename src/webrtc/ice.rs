@@ -156,7 +156,7 @@ const RENEWED: Duration = Duration::from_secs(3);
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::stun::tests::request;
+    use super::super::stun::request;
     use super::*;
 
     fn ice(now: Instant) -> Ice {

@@ -168,3 +168,106 @@ fn layers_are_told_apart_by_their_names_and_the_best_is_known() {
     assert_eq!(intake.best_layer(now), Some(0));
     assert_eq!(intake.best_layer(now + Duration::from_secs(3)), None, "none that has fallen silent");
 }
+
+/// A publisher that lost its first packets on the way, and that no request reaches: its next key frame on its own begins.
+#[test]
+fn a_key_frame_whose_beginning_is_lost_is_waited_out() {
+    let start = Instant::now();
+    let mut intake = intake(start);
+    let (mut number, mut came) = (65_530, Vec::new());
+    for ms in (0..4_500_i64).step_by(33) {
+        let (packets, next) = packets(ms, ms % 4_125 == 0, 2_500, number);
+        number = next;
+        let now = start + Duration::from_millis(ms as u64);
+        let lost = if ms == 0 { 2 } else { 0 };
+        packets.iter().skip(lost).for_each(|packet| intake.rtp(packet, now));
+        came.extend(frames(&mut intake, now));
+    }
+    assert_eq!(came.first().map(|first| first.1), Some(true), "with a key frame");
+    assert_eq!(came.len(), 12, "and all after it");
+}
+
+#[test]
+fn a_change_of_size_in_mid_stream_is_a_new_configuration() {
+    let now = Instant::now();
+    let mut section = section(&[]);
+    section.codecs = vec![(96, Codec::Vp8)];
+    let mut intake = Intake::new(vec![section], 1, Duration::from_secs(2), now);
+    let mut widths = Vec::new();
+    for (number, width) in [640_u16, 640, 1280, 320].into_iter().enumerate() {
+        let head = Outgoing {
+            marker: true,
+            payload_type: 96,
+            sequence: number as u16,
+            timestamp: number as u32 * 3_000,
+            ssrc: 5,
+            transport_wide: None,
+        };
+        let mut packet = Vec::new();
+        head.write(&mut packet);
+        packet.extend([0x10, 0x10, 2, 0, 0x9d, 1, 0x2a]);
+        packet.extend(width.to_le_bytes());
+        packet.extend([0x68, 1, 0, 0]);
+        intake.rtp(&packet.into(), now);
+        let frame = intake.frame(now).unwrap().frame;
+        let Config::Video(video) = &*frame.config else { unreachable!() };
+        widths.push((video.width, frame.key));
+    }
+    assert_eq!(widths, [(640, true), (640, true), (1280, true), (320, true)]);
+}
+
+#[test]
+fn a_layer_whose_losses_are_never_made_good_holds_up_no_other() {
+    let start = Instant::now();
+    let mut section = section(&["hi", "lo"]);
+    section.sources.clear();
+    let mut intake = Intake::new(vec![section], 1, Duration::from_secs(2), start);
+    let (mut numbers, mut came, mut asked) = ([1_u16, 1], [0, 0], 0);
+    for ms in (0..3_000_i64).step_by(33) {
+        let now = start + Duration::from_millis(ms as u64);
+        for (layer, rid) in ["hi", "lo"].into_iter().enumerate() {
+            let (packets, next) = packets(ms, ms % 990 == 0, 2_500, numbers[layer]);
+            numbers[layer] = next;
+            // The middle of one picture of the better layer is lost, and what is asked for never comes.
+            let whole = layer == 1 || ms != 330;
+            for packet in packets.iter().enumerate().filter(|(at, _)| whole || *at != 1).map(|(_, packet)| packet) {
+                let mut named = packet[..12].to_vec();
+                named[0] |= 0x10;
+                named[11] = 20 + layer as u8;
+                named.extend([0xbe, 0xde, 0, 1, 0x21]);
+                named.extend(rid.as_bytes());
+                named.push(0);
+                named.extend(&packet[12..]);
+                intake.rtp(&named.into(), now);
+            }
+        }
+        std::iter::from_fn(|| intake.frame(now)).for_each(|frame| came[frame.layer] += 1);
+        let mut out = Vec::new();
+        intake.urgent(now, &mut out);
+        asked += out.windows(2).filter(|pair| *pair == [0x81, 205]).count();
+    }
+    assert_eq!(came[1], 91, "the other layer is whole");
+    assert!((66..91).contains(&came[0]), "{} pictures of the better one: it goes on at its next key frame", came[0]);
+    assert!((1..=10).contains(&asked), "asked {asked} times");
+}
+
+#[test]
+fn reports_that_are_missing_wrong_or_of_nobody_leave_time_as_it_is() {
+    let start = Instant::now();
+    let mut intake = intake(start);
+    let mut number = 1;
+    let mut came = Vec::new();
+    for ms in (0..1_000_i64).step_by(40) {
+        let now = start + Duration::from_millis(ms as u64);
+        let (packets, next) = packets(ms, ms == 0, 500, number);
+        number = next;
+        packets.iter().for_each(|packet| intake.rtp(packet, now));
+        came.extend(frames(&mut intake, now));
+        let mut report = Vec::new();
+        let (ssrc, ntp) = [(5, 0), (5, u64::MAX), (77, 1 << 40), (5, 1)][ms as usize / 40 % 4];
+        control::sender_report(ssrc, ntp, ms as u32 * 7_919, 1, 1, &mut report);
+        intake.rtcp(report.into(), now);
+    }
+    let expected: Vec<i64> = (0..1_000).step_by(40).collect();
+    assert_eq!(came.iter().map(|(at, _)| *at).collect::<Vec<_>>(), expected);
+}

@@ -17,6 +17,8 @@ mod discovery;
 mod dtls;
 mod estimate;
 mod feed;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod header;
 mod ice;
 mod intake;
@@ -25,8 +27,11 @@ mod pack;
 mod playing;
 mod publishing;
 mod random;
+mod records;
 mod registry;
 mod reorder;
+#[cfg(test)]
+mod round_trip_tests;
 mod sdp;
 mod session;
 mod snapshot;
@@ -59,7 +64,7 @@ use crate::media::Kind;
 use counters::Counters;
 use discovery::Discovered;
 use dtls::Identity;
-use ice::Credentials;
+use ice::{Credentials, Path};
 use intake::Intake;
 use playing::Playing;
 use publishing::Publishing;
@@ -184,9 +189,16 @@ struct Shared {
     hub: Hub,
     identity: Identity,
     registry: Registry,
-    workers: Vec<mpsc::Sender<Command>>,
+    workers: Vec<Inbox>,
     counters: Counters,
     discovered: Discovered,
+}
+
+/// How a worker is reached. Datagrams have a queue of their own: however many come, what an owner asks for finds room.
+#[derive(Debug)]
+struct Inbox {
+    commands: mpsc::Sender<Command>,
+    datagrams: mpsc::Sender<(Path, Vec<u8>)>,
 }
 
 impl WebRtc {
@@ -196,7 +208,12 @@ impl WebRtc {
         let count = settings.threads.max(1);
         let (addr, sockets, listeners) = socket::bind(settings.listen, count)
             .map_err(|source| StartError::Bind { addr: settings.listen, source })?;
-        let (workers, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(COMMANDS)).unzip();
+        let inbox = |_| {
+            let (commands, obeyed) = mpsc::channel(COMMANDS);
+            let (datagrams, taken) = mpsc::channel(DATAGRAMS);
+            (Inbox { commands, datagrams }, (obeyed, taken))
+        };
+        let (workers, receivers): (Vec<_>, Vec<_>) = (0..count).map(inbox).unzip();
         let registry = Registry::new(settings.max_sessions);
         let shared = Arc::new(Shared {
             settings,
@@ -209,7 +226,7 @@ impl WebRtc {
             discovered: Discovered::default(),
         });
         let mut threads = Vec::new();
-        for (index, ((socket, listener), commands)) in sockets.into_iter().zip(listeners).zip(receivers).enumerate() {
+        for (index, ((socket, listener), inbox)) in sockets.into_iter().zip(listeners).zip(receivers).enumerate() {
             let shared = shared.clone();
             let run = move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -223,7 +240,7 @@ impl WebRtc {
                             shared.discovered.follow(&shared.settings.discover, &*provider).await;
                         });
                     }
-                    local.run_until(worker::run(index, shared, socket, commands)).await
+                    local.run_until(worker::run(index, shared, socket, inbox)).await
                 };
                 if let Err(error) = runtime.and_then(|runtime| runtime.block_on(run)) {
                     tracing::error!(%error, "a WebRTC worker ended");
@@ -345,7 +362,7 @@ impl WebRtc {
         self.shared.registry.drain();
         for worker in &self.shared.workers {
             // Full or closed: the worker ends with its channel.
-            let _ = tokio::time::timeout(DRAIN, worker.send(Command::Drain)).await;
+            let _ = tokio::time::timeout(DRAIN, worker.commands.send(Command::Drain)).await;
         }
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let join = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
@@ -403,6 +420,8 @@ impl WebRtc {
             media,
             shown: Shown::new(shot),
             began: Instant::now(),
+            fragments: vec![local.fragment],
+            paths: Vec::new(),
             is_connected: false,
             is_hot: false,
         };
@@ -451,10 +470,26 @@ impl WebRtc {
 }
 
 impl Shared {
-    /// A worker that cannot keep up with what it is told loses it, as a socket does.
+    /// Tells a worker what to do.
     fn tell(&self, worker: usize, command: Command) {
-        if self.workers.get(worker).is_none_or(|worker| worker.try_send(command).is_err()) {
+        if self.workers.get(worker).is_none_or(|worker| worker.commands.try_send(command).is_err()) {
             self.counters.dropped.increment(1);
+        }
+    }
+
+    /// Passes a datagram on. A worker that cannot keep up loses it, as a socket does.
+    fn pass(&self, worker: usize, path: Path, datagram: &[u8]) {
+        let sent = |worker: &Inbox| worker.datagrams.try_send((path, datagram.to_vec())).is_ok();
+        if !self.workers.get(worker).is_some_and(sent) {
+            self.counters.dropped.increment(1);
+        }
+    }
+
+    /// The same for a sender that can be kept waiting.
+    async fn carry(&self, worker: usize, path: Path, datagram: Vec<u8>) {
+        if let Some(worker) = self.workers.get(worker) {
+            // A worker that is gone needs nothing any more.
+            let _ = worker.datagrams.send((path, datagram)).await;
         }
     }
 
@@ -497,6 +532,8 @@ fn internal(error: impl std::fmt::Display) -> Refusal {
 const NOTHING_TO_TAKE: &str = "nothing in the offer can be taken: pictures in H.264, HEVC, AV1, VP9 or VP8 and sound in Opus are, sent by the client";
 /// Commands that wait for a worker.
 const COMMANDS: usize = 1_024;
+/// Datagrams that wait for a worker: of other workers' sockets, and of TCP.
+const DATAGRAMS: usize = 1_024;
 /// Characters of a session's id: 128 random bits.
 const ID: usize = 32;
 /// Characters of ICE credentials; RFC 8839 asks for 4 and 22 at least.

@@ -25,6 +25,8 @@ pub(super) struct Publishing {
     began: Option<Instant>,
     wanted: u64,
     feedback: Instant,
+    /// Since when pictures come that cannot be shown for want of a key frame.
+    keyless: Option<Instant>,
     complained: bool,
     /// A picture has come.
     shown: bool,
@@ -57,6 +59,7 @@ impl Publishing {
             began: None,
             wanted: 0,
             feedback: now,
+            keyless: None,
             complained: false,
             shown: false,
             rate: Rate { bytes: 0, at: now, bits: 0.0 },
@@ -93,7 +96,7 @@ impl Publishing {
         self.push(now)?;
         if let Some(publisher) = &self.publisher {
             if let Some(ended) = publisher.has_ended() {
-                return Err(ended.to_string());
+                return Err(if self.complained { NO_KEY.to_owned() } else { ended.to_string() });
             }
             let wanted = publisher.keys_wanted();
             if std::mem::replace(&mut self.wanted, wanted) != wanted {
@@ -123,13 +126,25 @@ impl Publishing {
             let bits = bytes.saturating_sub(self.rate.bytes) as f64 * 8.0 / seconds;
             self.rate = Rate { bytes, at: now, bits };
         }
-        let pictures = || self.intake.tracks().filter(|(track, _)| track.kind == Kind::Video);
-        let keyless = pictures().next().is_some() && pictures().all(|(track, _)| track.last_key.is_none());
-        let waited = self.began.is_some_and(|began| now.saturating_duration_since(began) >= KEYLESS);
-        if keyless && waited && !std::mem::replace(&mut self.complained, true) {
+        self.look_for_keys(now);
+    }
+
+    /// Pictures that come without a key frame keep the name for a while, since the next one may be 10 s away, and are
+    /// complained of.
+    fn look_for_keys(&mut self, now: Instant) {
+        let pictures = || self.intake.tracks().filter(|(track, _)| track.kind == Kind::Video && !track.is_stale(now));
+        let keyless = pictures().next().is_some() && pictures().all(|(track, _)| track.needs_key);
+        let Some(publisher) = self.publisher.as_ref().filter(|_| keyless) else {
+            (self.keyless, self.complained) = (None, false);
+            return;
+        };
+        let waited = now.saturating_duration_since(*self.keyless.get_or_insert(now));
+        if waited < MOST_KEYLESS {
+            publisher.keep();
+        }
+        if waited >= KEYLESS && !std::mem::replace(&mut self.complained, true) {
             tracing::warn!(stream = %self.name, "{NO_KEY}");
         }
-        self.complained &= keyless;
     }
 
     /// The publisher said goodbye.
@@ -206,6 +221,8 @@ const PICTURES: Duration = Duration::from_secs(3);
 /// How often a publisher is told what arrived.
 const FEEDBACK: Duration = Duration::from_millis(50);
 /// So long pictures may come without a key frame before somebody is told.
-const KEYLESS: Duration = Duration::from_secs(10);
+const KEYLESS: Duration = Duration::from_secs(8);
+/// So long such pictures keep a name.
+const MOST_KEYLESS: Duration = Duration::from_secs(30);
 const NO_KEY: &str =
     "pictures come, but no key frame: nothing can be shown; set the encoder's keyframe interval to 2 s";

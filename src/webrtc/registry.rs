@@ -2,7 +2,7 @@
 //! for moments, and never on the way of a packet of a session that is known.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,19 @@ struct Table {
     sessions: HashMap<String, Entry>,
     /// By our user fragment; after a restart both the old and the new one lead to a session.
     fragments: HashMap<String, String>,
-    /// Writers of TCP connections.
-    tcp: HashMap<u64, mpsc::Sender<Vec<u8>>>,
+    tcp: HashMap<u64, Connection>,
     next_tcp: u64,
+    /// TCP connections of a network that no session knows yet.
+    unproven: HashMap<IpAddr, usize>,
     draining: bool,
+}
+
+/// A TCP connection.
+#[derive(Debug)]
+struct Connection {
+    writer: mpsc::Sender<Vec<u8>>,
+    /// None once a session knows it.
+    unproven: Option<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -34,7 +43,9 @@ struct Entry {
     fragments: Vec<String>,
     shown: Shown,
     etag: String,
+    /// The network that the offer came from.
     peer: IpAddr,
+    connected: bool,
 }
 
 #[derive(Debug)]
@@ -82,7 +93,8 @@ impl Registry {
         if table.sessions.len() >= self.most {
             return Err(Full::Sessions(self.most));
         }
-        let waits = |entry: &&Entry| entry.peer == peer && matches!(entry.place, Place::Waiting(..));
+        let peer = network(peer);
+        let waits = |entry: &&Entry| entry.peer == peer && !entry.connected;
         if table.sessions.values().filter(waits).count() >= MOST_WAITING {
             return Err(Full::Address);
         }
@@ -90,7 +102,7 @@ impl Registry {
         table.fragments.insert(fragment.clone(), id.clone());
         let shown = session.shown.clone();
         let place = Place::Waiting(Box::new(session), Instant::now());
-        table.sessions.insert(id, Entry { place, fragments: vec![fragment], shown, etag, peer });
+        table.sessions.insert(id, Entry { place, fragments: vec![fragment], shown, etag, peer, connected: false });
         Ok(())
     }
 
@@ -105,6 +117,13 @@ impl Registry {
                 entry.place = Place::With(owner);
                 Found::With(owner)
             }
+        }
+    }
+
+    /// Its media can flow.
+    pub(super) fn connected(&self, id: &str) {
+        if let Some(entry) = self.table().sessions.get_mut(id) {
+            entry.connected = true;
         }
     }
 
@@ -176,26 +195,37 @@ impl Registry {
         self.table().sessions.len()
     }
 
-    /// A TCP connection and its writer.
-    pub(super) fn add_tcp(&self, writer: mpsc::Sender<Vec<u8>>) -> Option<u64> {
-        let mut table = self.table();
-        if table.tcp.len() >= self.most {
+    /// A TCP connection from `peer`, and its writer; None where there are as many as may be.
+    pub(super) fn add_tcp(&self, writer: mpsc::Sender<Vec<u8>>, peer: IpAddr) -> Option<u64> {
+        let (mut table, peer) = (self.table(), network(peer));
+        let unproven = table.unproven.get(&peer).copied().unwrap_or_default();
+        if table.tcp.len() >= self.most || unproven >= MOST_WAITING {
             return None;
         }
+        table.unproven.insert(peer, unproven + 1);
         table.next_tcp += 1;
         let id = table.next_tcp;
-        table.tcp.insert(id, writer);
+        table.tcp.insert(id, Connection { writer, unproven: Some(peer) });
         Some(id)
     }
 
     /// The writer of a TCP connection.
     pub(super) fn tcp(&self, id: u64) -> Option<mpsc::Sender<Vec<u8>>> {
-        self.table().tcp.get(&id).cloned()
+        self.table().tcp.get(&id).map(|connection| connection.writer.clone())
+    }
+
+    /// A session knows it.
+    pub(super) fn prove_tcp(&self, id: u64) {
+        let mut table = self.table();
+        let peer = table.tcp.get_mut(&id).and_then(|connection| connection.unproven.take());
+        table.proven(peer);
     }
 
     /// It is closed.
     pub(super) fn remove_tcp(&self, id: u64) {
-        self.table().tcp.remove(&id);
+        let mut table = self.table();
+        let peer = table.tcp.remove(&id).and_then(|connection| connection.unproven);
+        table.proven(peer);
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -203,7 +233,29 @@ impl Registry {
     }
 }
 
-/// Half-done offers of one address: a room full of browsers behind one router, all at once.
+impl Table {
+    /// A network has one connection less that no session knows.
+    fn proven(&mut self, peer: Option<IpAddr>) {
+        let Some(peer) = peer else { return };
+        if let Some(count) = self.unproven.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.unproven.remove(&peer);
+            }
+        }
+    }
+}
+
+/// What one peer can take addresses from as it likes: in IPv6 the upper half names the network.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
+    }
+}
+
+/// Half-done offers, and connections that no session knows yet, of one address: a room full of browsers behind one router,
+/// all at once.
 const MOST_WAITING: usize = 64;
 /// Credentials that lead to one session.
-const MOST_FRAGMENTS: usize = 4;
+pub(super) const MOST_FRAGMENTS: usize = 4;

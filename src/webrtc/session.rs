@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::ice::Path;
 use super::playing::Playing;
 use super::publishing::Publishing;
 use super::snapshot::Snapshot;
@@ -17,6 +18,10 @@ pub(super) struct Session {
     pub(super) media: Media,
     pub(super) shown: Shown,
     pub(super) began: Instant,
+    /// Our user fragments that lead to it, the newest last.
+    pub(super) fragments: Vec<String>,
+    /// The proven paths that its worker knows of.
+    pub(super) paths: Vec<Path>,
     pub(super) is_connected: bool,
     /// It waits for something that time alone brings.
     pub(super) is_hot: bool,

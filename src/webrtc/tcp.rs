@@ -1,8 +1,9 @@
 //! ICE over TCP (RFC 6544) on the port's number, for clients whose network lets no UDP through: each datagram behind its
 //! length (RFC 4571). A connection is a path as any other; its datagrams go to the session's worker.
 
+use std::cell::Cell;
 use std::io;
-use std::net::TcpListener as StdListener;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,6 @@ use tokio::time::timeout;
 use super::Shared;
 use super::ice::Path;
 use super::socket::canonical;
-use super::worker::Command;
 
 /// Takes connections, and gives their datagrams to `worker`.
 pub(super) async fn serve(worker: usize, shared: Arc<Shared>, listener: StdListener) {
@@ -35,12 +35,13 @@ pub(super) async fn serve(worker: usize, shared: Arc<Shared>, listener: StdListe
 }
 
 async fn carry(worker: usize, shared: Arc<Shared>, stream: TcpStream) {
+    let Ok(peer) = stream.peer_addr().map(canonical) else { return };
     let (writer, outgoing) = mpsc::channel(OUTGOING);
-    let Some(id) = shared.registry.add_tcp(writer) else { return };
-    let ended = exchange(worker, &shared, stream, id, outgoing).await;
+    let Some(id) = shared.registry.add_tcp(writer, peer.ip()) else { return };
+    let ended = exchange(worker, &shared, stream, (peer, id), outgoing).await;
     shared.registry.remove_tcp(id);
     if let Err(error) = ended {
-        tracing::debug!(%error, "a WebRTC connection over TCP ended");
+        tracing::debug!(%error, %peer, "a WebRTC connection over TCP ended");
     }
 }
 
@@ -48,15 +49,20 @@ async fn exchange(
     worker: usize,
     shared: &Shared,
     mut stream: TcpStream,
-    id: u64,
+    (remote, id): (SocketAddr, u64),
     mut outgoing: mpsc::Receiver<Vec<u8>>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let local = stream.local_addr()?.ip().to_canonical();
-    let path = Path { remote: canonical(stream.peer_addr()?), local: Some(local), tcp: Some(id) };
+    let path = Path { remote, local: Some(local), tcp: Some(id) };
     let (mut reader, mut writer) = stream.split();
+    // Nothing is ever sent over a path that no session has proven.
+    let proven = Cell::new(false);
     let read = async {
-        loop {
+        for count in 0_usize.. {
+            if count >= MOST_UNPROVEN && !proven.get() {
+                return Err(io::Error::other("much was said, and nothing that a session knows"));
+            }
             let mut length = [0; 2];
             timeout(SILENCE, reader.read_exact(&mut length)).await??;
             let length = usize::from(u16::from_be_bytes(length));
@@ -65,13 +71,19 @@ async fn exchange(
             }
             let mut datagram = vec![0; length];
             timeout(SILENCE, reader.read_exact(&mut datagram)).await??;
-            shared.tell(worker, Command::Datagram(path, datagram));
+            shared.carry(worker, path, datagram).await;
         }
+        Ok(())
     };
     let write = async {
-        while let Some(datagram) = outgoing.recv().await {
-            writer.write_all(&(datagram.len() as u16).to_be_bytes()).await?;
-            writer.write_all(&datagram).await?;
+        let first = timeout(PROOF, outgoing.recv()).await.map_err(|_| io::Error::other("no session knows it"))?;
+        proven.set(true);
+        shared.registry.prove_tcp(id);
+        let mut next = first;
+        while let Some(datagram) = next {
+            let whole = [&(datagram.len() as u16).to_be_bytes()[..], &datagram].concat();
+            timeout(SILENCE, writer.write_all(&whole)).await??;
+            next = outgoing.recv().await;
         }
         Ok(())
     };
@@ -87,4 +99,8 @@ const OUTGOING: usize = 512;
 const LONGEST: usize = 2_048;
 /// A peer is asked for consent every few seconds, and so has something to say.
 const SILENCE: Duration = Duration::from_secs(30);
+/// A connection says whose it is within this time.
+const PROOF: Duration = Duration::from_secs(10);
+/// Datagrams until then: the requests of a client that tries many of them.
+const MOST_UNPROVEN: usize = 64;
 const PAUSE: Duration = Duration::from_millis(50);

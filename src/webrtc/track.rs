@@ -219,7 +219,7 @@ impl Track {
         }
         self.stamp = Some((packet.timestamp, now));
         self.open_bytes += packet.payload.len();
-        if self.open_bytes <= LARGEST_FRAME {
+        if self.open_bytes <= LARGEST_FRAME && self.open.len() < MOST_PACKETS {
             self.open.push(packet.payload);
         } else {
             self.torn = true;
@@ -309,5 +309,7 @@ const PATIENCE_WITHOUT_REPAIRS: Duration = Duration::from_millis(60);
 const STALE: Duration = Duration::from_secs(2);
 /// In bytes.
 const LARGEST_FRAME: usize = 8 << 20;
+/// Packets of a frame: half of [`LARGEST_FRAME`] in packets as small as any encoder's.
+const MOST_PACKETS: usize = 16_384;
 /// Two channels at 48 kHz without pre-skip, which RTP does not tell of: RFC 7845 section 5.1.
 const OPUS_HEAD: &[u8] = b"OpusHead\x01\x02\x00\x00\x80\xbb\x00\x00\x00\x00\x00";

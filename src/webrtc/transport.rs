@@ -129,6 +129,11 @@ impl Transport {
         self.srtp.as_deref_mut()
     }
 
+    /// The peer has said nothing for longer than one that is there does: browsers ask for consent every 5 s (RFC 7675).
+    pub(super) fn is_quiet(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.ice.heard()) > QUIET
+    }
+
     /// Where to send media.
     pub(super) fn path(&self) -> Option<Path> {
         self.ice.path()
@@ -147,6 +152,12 @@ impl Transport {
     /// Media can flow. Some clients send theirs before they nominate a path.
     pub(super) fn is_connected(&self) -> bool {
         self.srtp.is_some()
+    }
+
+    /// As after a handshake that gave these keys.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn open(&mut self, srtp: Srtp) {
+        self.srtp = Some(Box::new(srtp));
     }
 
     fn handshake(&mut self, datagram: &[u8], now: Instant, out: &mut Vec<Sent>) -> Received {
@@ -184,5 +195,6 @@ impl Transport {
 
 /// From the offer to keys. Browsers give up after 15 s.
 const CONNECT: Duration = Duration::from_secs(15);
+const QUIET: Duration = Duration::from_secs(8);
 /// RFC 7675 section 5.1.
 const CONSENT: Duration = Duration::from_secs(30);

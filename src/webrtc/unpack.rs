@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use rtp::codec::vp8::Vp8Packet;
 use rtp::codec::vp9::Vp9Packet;
 use rtp::packetizer::Depacketizer;
 
@@ -62,8 +61,8 @@ impl Unpack {
             Codec::H264 => self.units(payloads, units_h264)?,
             Codec::H265 => self.units(payloads, units_h265)?,
             Codec::Av1 => self.av1(payloads)?,
-            Codec::Vp8 => joined::<Vp8Packet>(payloads)?,
-            Codec::Vp9 => joined::<Vp9Packet>(payloads)?,
+            Codec::Vp8 => joined(payloads, vp8_part)?,
+            Codec::Vp9 => joined(payloads, vp9_part)?,
             Codec::Aac | Codec::Opus => return Err(Useless::Malformed),
         };
         self.configure(&payload)?;
@@ -321,14 +320,33 @@ fn take_leb128(rest: &mut Bytes) -> Option<usize> {
     None
 }
 
-/// What depacketizers of the library make of a frame's packets: one for each, since they keep what they read.
-fn joined<D: Depacketizer + Default>(payloads: &[Bytes]) -> Result<Bytes, Useless> {
+/// The parts of a frame, without what stands before each.
+fn joined(payloads: &[Bytes], part: fn(&Bytes) -> Option<Bytes>) -> Result<Bytes, Useless> {
     let mut frame = BytesMut::with_capacity(payloads.iter().map(Bytes::len).sum());
     for payload in payloads {
-        let part = D::default().depacketize(payload).map_err(|_| Useless::Malformed)?;
-        frame.put_slice(&part);
+        frame.put_slice(&part(payload).ok_or(Useless::Malformed)?);
     }
     Ok(frame.freeze())
+}
+
+/// Behind the payload descriptor, RFC 7741 section 4.2. The last part of a frame may be a byte, which the library takes for
+/// none.
+fn vp8_part(payload: &Bytes) -> Option<Bytes> {
+    let mut length = 1;
+    if payload.first()? & 0x80 != 0 {
+        let fields = *payload.get(1)?;
+        length = 2;
+        if fields & 0x80 != 0 {
+            length += 1 + usize::from(payload.get(length)? >> 7);
+        }
+        length += usize::from(fields & 0x40 != 0) + usize::from(fields & 0x30 != 0);
+    }
+    (length < payload.len()).then(|| payload.slice(length..))
+}
+
+/// One depacketizer for each: it keeps what it reads.
+fn vp9_part(payload: &Bytes) -> Option<Bytes> {
+    Vp9Packet::default().depacketize(payload).ok()
 }
 
 const OBU_SEQUENCE_HEADER: u8 = 1;

@@ -65,7 +65,8 @@ impl Outlet {
         Outlet {
             ssrc,
             payload_type,
-            repair: repair.map(|(ssrc, payload_type)| (ssrc, payload_type, u64::from(first))),
+            // Well below the wrap: who misses the packet before it would count from the one after.
+            repair: repair.map(|(ssrc, payload_type)| (ssrc, payload_type, u64::from(first & 0x7fff))),
             next: u64::from(first & 0x7fff),
             source: None,
             target: None,
@@ -170,6 +171,12 @@ impl Outlet {
         lanes: impl Fn(FeedId) -> Option<&'l Lane>,
         line: &mut Line<'_>,
     ) {
+        // A packet that is sealed twice under one number must be the same to the last bit (RFC 7714 section 8.3): the
+        // number of the transport-wide extension in its header would be another, and two tags of one nonce give away
+        // what authenticates.
+        if self.repair.is_none() && line.transport_wide.is_some() {
+            return;
+        }
         for sequence in sequences {
             let number = self.next.wrapping_sub(u64::from((self.next as u16).wrapping_sub(sequence)));
             if self.tokens < 1.0 || number >= self.next {

@@ -176,3 +176,33 @@ fn what_was_lost_is_sent_again_and_only_so_often() {
     screen.outlet.refill(1.0, Some(320_000.0));
     assert_eq!(screen.again(&lanes, &storm).len(), 10);
 }
+
+#[test]
+fn without_a_stream_for_repairs_the_very_same_bytes_are_sent_again_or_none() {
+    let lanes = [lane([(0, true)].into_iter(), 3_000)];
+    for wide in [false, true] {
+        let mut screen = Screen::new();
+        screen.outlet = Outlet::new(5, 96, None, 1_000);
+        screen.outlet.begin(0, &lanes[0], true);
+        let Screen { outlet, ours, batch, estimate, .. } = &mut screen;
+        let now = Instant::now();
+        outlet.send(
+            |feed| lanes.get(feed),
+            &mut Line {
+                srtp: &mut *ours,
+                batch: &mut *batch,
+                transport_wide: wide.then_some((3, &mut *estimate)),
+                now,
+            },
+            usize::MAX,
+        );
+        let mut sealed = Vec::new();
+        batch.drain(|_, bytes, size| sealed.extend(bytes.chunks(size).map(<[u8]>::to_vec)));
+        let line = &mut Line { srtp: ours, batch: &mut *batch, transport_wide: wide.then_some((3, estimate)), now };
+        outlet.again([1_000, 1_002].into_iter(), |feed| lanes.get(feed), line);
+        let mut again = Vec::new();
+        batch.drain(|_, bytes, size| again.extend(bytes.chunks(size).map(<[u8]>::to_vec)));
+        let expected = if wide { vec![] } else { vec![sealed[0].clone(), sealed[2].clone()] };
+        assert_eq!(again, expected, "transport-wide: {wide}");
+    }
+}

@@ -130,7 +130,8 @@ fn choice(media: &Media, codec: &Payload, drawn: Drawn, stream: &str) -> Choice 
         ssrc: drawn.ssrc,
         payload_type: codec.number,
         repair,
-        transport_wide: media.extension(Extension::TransportWide).filter(|_| wide),
+        // Without a stream for repairs the same packet is sent again, which it cannot be with a number that differs.
+        transport_wide: media.extension(Extension::TransportWide).filter(|_| wide && (repair.is_some() || !nack)),
         first: drawn.first,
     };
     Choice { accepted: Accepted { payloads, layers: Vec::new(), sending: Some(sending) }, agreed }

@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,7 +20,7 @@ use super::choice::Advice;
 use super::feed::Feeds;
 use super::ice::{Credentials, Path};
 use super::playing::Wish;
-use super::registry::Found;
+use super::registry::{Found, MOST_FRAGMENTS};
 use super::session::{Media, Session};
 use super::socket::{Inbox, Port};
 use super::stun::Request;
@@ -31,8 +32,6 @@ use crate::media::{Frame, Kind, Time};
 /// What a worker is told.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// A datagram that reached another worker, or came over TCP.
-    Datagram(Path, Vec<u8>),
     /// New ICE credentials for a session: ours, and the peer's fragment.
     Restart(String, Credentials, String),
     /// A session is over, and why; `goodbye`: the client said so.
@@ -46,7 +45,7 @@ pub(super) async fn run(
     index: usize,
     shared: Arc<Shared>,
     socket: std::net::UdpSocket,
-    mut commands: mpsc::Receiver<Command>,
+    (mut commands, mut datagrams): (mpsc::Receiver<Command>, mpsc::Receiver<(Path, Vec<u8>)>),
 ) -> std::io::Result<()> {
     let (port, mut inbox) = (Rc::new(Port::new(socket)?), Inbox::new());
     let core = Rc::new(RefCell::new(Core::new(index, shared, port.clone())));
@@ -60,7 +59,7 @@ pub(super) async fn run(
                     let now = Instant::now();
                     // Some calls, then the others have their turn.
                     for _ in 0..READS {
-                        if !inbox.receive(&port, |path, datagram| core.borrow_mut().datagram(path, datagram, now)) {
+                        if !inbox.receive(&port, |path, datagram| core.borrow_mut().datagram(path, datagram, now, true)) {
                             break;
                         }
                     }
@@ -74,6 +73,14 @@ pub(super) async fn run(
                 }
                 Some(command) => core.borrow_mut().obey(command),
             },
+            Some((path, datagram)) = datagrams.recv() => {
+                let now = Instant::now();
+                core.borrow_mut().datagram(path, &datagram, now, false);
+                for _ in 1..PASSED {
+                    let Ok((path, datagram)) = datagrams.try_recv() else { break };
+                    core.borrow_mut().datagram(path, &datagram, now, false);
+                }
+            }
             _ = tick.tick(), if !core.borrow().is_idle() => core.borrow_mut().tick(),
             () = outgoing.notified() => {}
         }
@@ -92,8 +99,8 @@ pub(super) struct Core {
     by_path: HashMap<Path, usize>,
     by_fragment: HashMap<String, usize>,
     by_id: HashMap<String, usize>,
-    /// Peers of other workers whose datagrams reach this one.
-    foreign: HashMap<Path, usize>,
+    /// The workers of peers whose datagrams reach this one. Several may claim a path, and one of them is right.
+    foreign: HashMap<Path, Vec<usize>>,
     feeds: Feeds,
     followers: HashMap<FeedId, JoinHandle<()>>,
     batch: Batch,
@@ -129,40 +136,59 @@ impl Core {
         self.sessions.is_empty() && self.feeds.is_empty() && self.index != 0
     }
 
-    /// Routes a datagram: by the path it took, or by the session that a request names.
-    fn datagram(&mut self, path: Path, datagram: &[u8], now: Instant) {
+    /// Routes a datagram: by the path it took, or by the session that a request names. `here`: it came to this worker, and
+    /// may go on to another.
+    fn datagram(&mut self, path: Path, datagram: &[u8], now: Instant, here: bool) {
         if datagram.first().is_some_and(|first| *first < 4) {
-            return self.request(path, datagram, now);
+            return self.request(path, datagram, now, here);
         }
         if let Some(&at) = self.by_path.get(&path) {
-            let Some(session) = self.sessions.get_mut(&at) else { return };
-            let received = session.transport.datagram(path, datagram, now, &mut self.control);
-            return self.received(at, received, now);
+            return self.guarded(at, now, |session, control| session.transport.datagram(path, datagram, now, control));
         }
-        if let Some(&owner) = self.foreign.get(&path) {
-            self.shared.tell(owner, Command::Datagram(path, datagram.to_vec()));
+        for owner in self.foreign.get(&path).filter(|_| here).into_iter().flatten() {
+            self.shared.pass(*owner, path, datagram);
         }
     }
 
-    fn request(&mut self, path: Path, datagram: &[u8], now: Instant) {
+    fn request(&mut self, path: Path, datagram: &[u8], now: Instant, here: bool) {
         let Some(request) = Request::read(datagram) else { return };
         let at = match self.by_fragment.get(&request.local) {
             Some(at) => *at,
             None => match self.shared.registry.claim(&request.local, self.index) {
                 Found::Yours(session) => self.adopt(*session),
-                Found::With(owner) if owner != self.index => {
-                    if self.foreign.len() >= MOST_FOREIGN {
-                        self.foreign.clear();
-                    }
-                    self.foreign.insert(path, owner);
-                    return self.shared.tell(owner, Command::Datagram(path, datagram.to_vec()));
+                Found::With(owner) if owner != self.index && here => {
+                    self.remember(path, owner);
+                    return self.shared.pass(owner, path, datagram);
                 }
                 _ => return,
             },
         };
+        self.guarded(at, now, |session, control| session.transport.request(request, path, now, control));
+    }
+
+    fn remember(&mut self, path: Path, owner: usize) {
+        if self.foreign.len() >= MOST_FOREIGN {
+            self.foreign.clear();
+        }
+        let owners = self.foreign.entry(path).or_default();
+        if !owners.contains(&owner) {
+            owners.push(owner);
+        }
+    }
+
+    /// Gives a session something that came from outside, and acts on what it led to. What comes may break a library that
+    /// reads it: that ends this session, and no other.
+    fn guarded(&mut self, at: usize, now: Instant, take: impl FnOnce(&mut Session, &mut Vec<Sent>) -> Received) {
         let Some(session) = self.sessions.get_mut(&at) else { return };
-        let received = session.transport.request(request, path, now, &mut self.control);
-        self.received(at, received, now);
+        let control = &mut self.control;
+        let taken = catch_unwind(AssertUnwindSafe(|| take(session, control)));
+        let acted = taken.and_then(|received| catch_unwind(AssertUnwindSafe(|| self.received(at, received, now))));
+        if acted.is_err() {
+            tracing::error!("a WebRTC session failed at what its peer sent; please report this");
+            let failed =
+                catch_unwind(AssertUnwindSafe(|| self.end(at, "the server failed at what the peer sent", false)));
+            drop(failed);
+        }
     }
 
     fn adopt(&mut self, session: Session) -> usize {
@@ -180,9 +206,7 @@ impl Core {
         let outcome = match received {
             Received::Nothing => return,
             Received::Paths => {
-                let paths: Vec<Path> = session.transport.paths().collect();
-                self.by_path.retain(|path, owner| *owner != at || paths.contains(path));
-                self.by_path.extend(paths.into_iter().map(|path| (path, at)));
+                self.route(at, now);
                 self.connected(at, now)
             }
             Received::Connected => self.connected(at, now),
@@ -202,12 +226,34 @@ impl Core {
         }
     }
 
+    /// Datagrams over the proven paths of a session are its own. A path that another session lives on stays with that: who
+    /// writes its peer's address on a request must not have its media.
+    fn route(&mut self, at: usize, now: Instant) {
+        let Some(session) = self.sessions.get(&at) else { return };
+        let paths: Vec<Path> = session.transport.paths().collect();
+        for path in &session.paths {
+            if !paths.contains(path) && self.by_path.get(path) == Some(&at) {
+                self.by_path.remove(path);
+            }
+        }
+        for path in &paths {
+            let owner = self.by_path.get(path).filter(|owner| **owner != at);
+            if owner.and_then(|owner| self.sessions.get(owner)).is_none_or(|other| other.transport.is_quiet(now)) {
+                self.by_path.insert(*path, at);
+            }
+        }
+        if let Some(session) = self.sessions.get_mut(&at) {
+            session.paths = paths;
+        }
+    }
+
     fn connected(&mut self, at: usize, now: Instant) -> Result<(), String> {
         let Some(session) = self.sessions.get_mut(&at) else { return Ok(()) };
         if session.is_connected || !session.transport.is_connected() {
             return Ok(());
         }
         session.is_connected = true;
+        self.shared.registry.connected(&session.id);
         let path = session.transport.path().map(|path| path.remote.to_string()).unwrap_or_default();
         let took = session.began.elapsed();
         tracing::info!(session = %session.id, %path, ?took, "WebRTC session connected");
@@ -400,11 +446,14 @@ impl Core {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Datagram(path, datagram) => self.datagram(path, &datagram, Instant::now()),
             Command::Restart(id, local, remote) => {
                 let Some(at) = self.by_id.get(&id).copied() else { return };
                 let Some(session) = self.sessions.get_mut(&at) else { return };
                 self.by_fragment.insert(local.fragment.clone(), at);
+                session.fragments.push(local.fragment.clone());
+                if session.fragments.len() > MOST_FRAGMENTS {
+                    self.by_fragment.remove(&session.fragments.remove(0));
+                }
                 session.transport.restart(local, remote);
             }
             Command::Close { id, why, goodbye } => {
@@ -541,8 +590,14 @@ impl Core {
         if let (Media::In(publishing), true) = (&mut session.media, goodbye) {
             publishing.finish();
         }
-        self.by_path.retain(|_, owner| *owner != at);
-        self.by_fragment.retain(|_, owner| *owner != at);
+        for path in &session.paths {
+            if self.by_path.get(path) == Some(&at) {
+                self.by_path.remove(path);
+            }
+        }
+        for fragment in &session.fragments {
+            self.by_fragment.remove(fragment);
+        }
         self.by_id.remove(&session.id);
         self.feeds.leave(at);
         drop(self.shared.registry.remove(&session.id));
@@ -626,6 +681,8 @@ const SLOW: u64 = 10;
 const SECOND: u64 = 200;
 /// Calls to read the socket before others have their turn.
 const READS: usize = 8;
+/// Datagrams of other workers and of TCP before others have their turn.
+const PASSED: usize = 32;
 /// Paths of other workers' peers that are remembered.
 const MOST_FOREIGN: usize = 4_096;
 /// A rendition that is no further behind another can take over from it.

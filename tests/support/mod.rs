@@ -17,6 +17,7 @@ pub mod process;
 pub mod publish;
 pub mod rtmp;
 pub mod server;
+pub mod webrtc;
 
 pub use http::{Answer, Client};
 pub use publish::{Ffmpeg, Show};

@@ -1,6 +1,7 @@
 //! A fragment of a session description (RFC 8840): candidates that trickle in, and new credentials for an ICE restart.
 
 use super::Candidate;
+use super::offer::is_fragment;
 use crate::webrtc::ice::Credentials;
 
 /// What a client patches its session with.
@@ -13,13 +14,15 @@ pub(crate) struct Fragment {
 }
 
 impl Fragment {
-    /// Reads a fragment; None where a line is no attribute and no media line.
+    /// Reads a fragment; None where a line is no attribute and no media line, or a value makes no sense.
     pub(crate) fn read(text: &str) -> Option<Fragment> {
         let mut read = Fragment::default();
         for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
             let (letter, rest) = line.split_once('=')?;
             match (letter, rest.split_once(':')) {
-                ("a", Some(("ice-ufrag", value))) if !value.is_empty() => read.fragment = Some(value.to_owned()),
+                ("a", Some(("ice-ufrag", value))) => {
+                    read.fragment = Some(is_fragment(value).then(|| value.to_owned())?)
+                }
                 ("a", Some(("candidate", _))) => read.candidates += 1,
                 ("a" | "m" | "c", _) => {}
                 _ => return None,
@@ -53,7 +56,7 @@ mod tests {
         let read = Fragment::read(trickle).unwrap();
         assert_eq!(read, Fragment { fragment: Some("abcd".into()), candidates: 1 });
         assert_eq!(Fragment::read("a=end-of-candidates\r\n").unwrap(), Fragment::default());
-        for bad in ["rubbish", "x=1", "{\"candidate\": 1}"] {
+        for bad in ["rubbish", "x=1", "a=ice-ufrag:", "a=ice-ufrag:a:b", "a=ice-ufrag:a\rb", "{\"candidate\": 1}"] {
             assert_eq!(Fragment::read(bad), None, "{bad}");
         }
     }

@@ -122,10 +122,14 @@ impl Offer {
         if text.len() > LONGEST {
             return Err(BadOffer::Unusable("it is longer than 64 KiB"));
         }
+        // Much of an offer comes back in our answer, where some readers take a carriage return alone for the end of a line.
+        if text.replace("\r\n", "").contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t')) {
+            return Err(BadOffer::Malformed("there is a control character in it".to_owned()));
+        }
         // The library wants what the specification wants, CRLF; people type LF.
         let lines = text.replace("\r\n", "\n").trim_end().replace('\n', "\r\n") + "\r\n";
         let description = SessionDescription::unmarshal(&mut Cursor::new(lines.as_bytes()))
-            .map_err(|error| BadOffer::Malformed(error.to_string()))?;
+            .map_err(|error| BadOffer::Malformed(error.to_string().chars().take(LONGEST_REASON).collect()))?;
         if description.media_descriptions.len() > MOST_SECTIONS {
             return Err(BadOffer::Unusable("it has more than 16 media sections"));
         }
@@ -135,11 +139,19 @@ impl Offer {
         }
         let bundled = bundle(&session);
         let media: Vec<Media> = description.media_descriptions.iter().map(|each| section(each, &bundled)).collect();
+        if media.iter().any(|media| media.mid.len() > LONGEST_TOKEN || media.mid.contains(char::is_whitespace)) {
+            return Err(BadOffer::Unusable("an a=mid is longer than 64 characters, or more than a word"));
+        }
         // Everything goes over one transport (RFC 9725 section 4.4.1), so the first section that is in use speaks for all.
         let used = media.iter().position(|media| !media.disabled).ok_or(BadOffer::Missing("media section in use"))?;
         let first = Attributes(&description.media_descriptions[used].attributes);
         let either = |name: &str| first.value(name).or_else(|| session.value(name));
         let fragment = either("ice-ufrag").filter(|text| !text.is_empty()).ok_or(BadOffer::Missing("a=ice-ufrag"))?;
+        if !is_fragment(fragment) {
+            return Err(BadOffer::Unusable(
+                "a=ice-ufrag is longer than 256 characters, or has others than an ICE request can",
+            ));
+        }
         if either("ice-pwd").is_none_or(str::is_empty) {
             return Err(BadOffer::Missing("a=ice-pwd"));
         }
@@ -158,6 +170,11 @@ impl Offer {
         };
         Ok(Offer { fragment: fragment.to_owned(), fingerprint, setup, media })
     }
+}
+
+/// Whether a user fragment can stand in the user name of a request, where a colon ends it (RFC 8445 section 7.2.2).
+pub(crate) fn is_fragment(text: &str) -> bool {
+    (1..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':')
 }
 
 fn bundle(session: &Attributes<'_>) -> Vec<String> {
@@ -214,7 +231,14 @@ fn payloads(formats: &[String], attributes: &Attributes<'_>) -> Vec<Payload> {
         }
         Some(payload)
     };
-    formats.iter().take(MOST_PAYLOADS).filter_map(payload).collect()
+    let mut payloads: Vec<Payload> = Vec::new();
+    for payload in formats.iter().take(MOST_PAYLOADS).filter_map(payload) {
+        // One that is named twice would be described twice.
+        if payloads.iter().all(|known| known.number != payload.number) {
+            payloads.push(payload);
+        }
+    }
+    payloads
 }
 
 fn codec(map: &str) -> Option<Codec> {
@@ -253,7 +277,9 @@ fn layers(attributes: &Attributes<'_>) -> Vec<String> {
     let send = attributes.values("rid").filter_map(|value| {
         let mut words = value.split_whitespace();
         let rid = words.next()?;
-        (words.next()? == "send" && rid.len() <= LONGEST_RID).then(|| rid.to_owned())
+        let named =
+            rid.len() <= LONGEST_RID && rid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        (words.next()? == "send" && named).then(|| rid.to_owned())
     });
     send.take(MOST_LAYERS).collect()
 }
@@ -300,6 +326,9 @@ const MOST_PAYLOADS: usize = 128;
 const MOST_PARAMETERS: usize = 32;
 const MOST_LAYERS: usize = 4;
 const LONGEST_RID: usize = 16;
+const LONGEST_TOKEN: usize = 64;
+/// Characters of what the library says of a line: it quotes the line.
+const LONGEST_REASON: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -349,6 +378,9 @@ mod tests {
             ("a=group:BUNDLE 0 1\r\n", "a=group:BUNDLE 0 1\r\na=ice-lite\r\n", "ICE-lite"),
             ("v=0", "v=1", "no session description"),
             ("m=audio 9", "m=audio x", "no session description"),
+            ("a=mid:0\r\n", "a=mid:0\ra=x\r\n", "control character"),
+            ("a=mid:1\r\n", "a=mid:1 2\r\n", "a=mid"),
+            ("a=ice-ufrag:abcd", "a=ice-ufrag:ab:cd", "a=ice-ufrag"),
         ] {
             let error = Offer::read(&OFFER.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(says), "{from:?} -> {to:?}: {error}");
