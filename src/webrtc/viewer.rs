@@ -30,6 +30,8 @@ pub(super) struct Outlet {
     /// A key frame of the old source at this time: from here on the new one counts.
     paused: Option<Time>,
     spans: VecDeque<Span>,
+    /// The timestamp of the last packet that was not a repair.
+    stamp: Option<u32>,
     pub(super) packets: u32,
     pub(super) octets: u32,
     pub(super) repaired: u64,
@@ -48,6 +50,8 @@ struct Span {
     /// so far in a moment, and is not shown it as a film.
     until: u64,
     stamp: u32,
+    /// Added to those: who has been sent later pictures already is sent the group as if it came after them.
+    lift: u32,
 }
 
 /// What sending needs to know of the session.
@@ -72,6 +76,7 @@ impl Outlet {
             target: None,
             paused: None,
             spans: VecDeque::new(),
+            stamp: None,
             packets: 0,
             octets: 0,
             repaired: 0,
@@ -240,7 +245,12 @@ impl Outlet {
     fn span(&mut self, feed: FeedId, lane: &Lane, at: u64, replay: bool) {
         let newest = lane.end().checked_sub(1).and_then(|newest| lane.get(newest));
         let (until, stamp) = newest.filter(|_| replay).map_or((0, 0), |newest| (lane.end(), newest.stamp));
-        self.spans.push_back(Span { out: self.next, feed, at, until, stamp });
+        let mut span = Span { out: self.next, feed, at, until, stamp, lift: 0 };
+        if let (true, Some(sent), Some(packet)) = (replay, self.stamp, lane.get(at)) {
+            let ahead = sent.wrapping_sub(span.stamp_of(packet, at));
+            span.lift = if ahead as i32 >= 0 { ahead.wrapping_add(1) } else { 0 };
+        }
+        self.spans.push_back(span);
         if self.spans.len() > MOST_SPANS {
             self.spans.pop_front();
         }
@@ -253,6 +263,7 @@ impl Outlet {
     fn packet(&mut self, packet: &Kept, stamp: u32, line: &mut Line<'_>) {
         let number = self.next;
         self.next += 1;
+        self.stamp = Some(stamp);
         let head = Outgoing {
             marker: packet.marker,
             payload_type: self.payload_type,
@@ -306,7 +317,7 @@ impl Span {
             return packet.stamp;
         }
         let behind = self.stamp.wrapping_sub(packet.stamp) as i32;
-        self.stamp.wrapping_sub((behind / DRAWN_TOGETHER) as u32)
+        self.stamp.wrapping_sub((behind / DRAWN_TOGETHER) as u32).wrapping_add(self.lift)
     }
 }
 
@@ -327,8 +338,8 @@ impl Line<'_> {
 
 /// In payload bytes: two seconds at 8 Mbit/s. More than this is too long a wait on a usual link.
 const LARGEST_REPLAY: usize = 2 << 20;
-/// By so much pictures of the past are drawn together in time.
-const DRAWN_TOGETHER: i32 = 32;
+/// By so much pictures of the past are drawn together in time: a second of them then lies before the next of 60 pictures a second.
+const DRAWN_TOGETHER: i32 = 64;
 /// Packets of one burst of a probe.
 const MOST_PADDING: u64 = 64;
 /// Changes of source that repairs are remembered over.

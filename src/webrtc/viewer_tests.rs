@@ -102,6 +102,21 @@ fn who_comes_late_sees_the_newest_group_in_a_moment() {
 }
 
 #[test]
+fn who_is_sent_a_group_again_is_not_sent_back_in_time() {
+    let mut screen = Screen::new();
+    let mut lanes = vec![lane((0..1_000).step_by(20).map(|ms| (ms, ms == 0)), 1_000)];
+    assert!(screen.outlet.begin(0, &lanes[0], true));
+    let mut sent = screen.send(&lanes);
+    assert!(screen.outlet.begin(0, &lanes[0], true));
+    sent.extend(screen.send(&lanes));
+    lanes[0].push(&frame(1_000, false, 1_000));
+    sent.extend(screen.send(&lanes));
+    assert!(continuous(&sent) && sent.len() == 101);
+    let steps = sent.windows(2).map(|pair| pair[1].timestamp.wrapping_sub(pair[0].timestamp) as i32);
+    assert!(steps.clone().all(|step| step > 0), "{:?}", steps.collect::<Vec<_>>());
+}
+
+#[test]
 fn without_a_group_to_begin_with_the_next_key_frame_is_waited_for() {
     let mut screen = Screen::new();
     let mut lanes = vec![lane([(0, false), (40, false)].into_iter(), 100)];
