@@ -323,13 +323,17 @@ impl WebRtc {
         let fragment = Fragment::read(body).ok_or(Refusal::Fragment)?;
         // Candidates need no note: an ICE-lite agent learns them from requests. Only a restart brings other credentials.
         let (Some(remote), None) = (fragment.fragment, etag) else { return Ok(Patched::Noted) };
-        let worker = self.shared.registry.worker(id).ok_or(Refusal::Gone)?;
         let local = self.credentials()?;
         let etag = tag(&local);
-        self.shared.registry.renew(id, local.fragment.clone(), etag.clone());
         let text = Fragment::restarted(&local, &self.candidates(client));
-        self.shared.tell(worker, Command::Restart(id.to_owned(), local, remote));
-        Ok(Patched::Restarted(text, etag))
+        let tell = |worker, local, remote| self.shared.tell(worker, Command::Restart(id.to_owned(), local, remote));
+        match self.shared.registry.restart(id, (local, remote), etag.clone(), tell) {
+            Some(true) => Ok(Patched::Restarted(text, etag)),
+            Some(false) => {
+                Err(Refusal::Full("the server is too busy to restart ICE; try again in a moment".to_owned()))
+            }
+            None => Err(Refusal::Gone),
+        }
     }
 
     /// Ends a session; `goodbye`: its client asks for it. False for none.
@@ -470,11 +474,11 @@ impl WebRtc {
 }
 
 impl Shared {
-    /// Tells a worker what to do.
-    fn tell(&self, worker: usize, command: Command) {
-        if self.workers.get(worker).is_none_or(|worker| worker.commands.try_send(command).is_err()) {
-            self.counters.dropped.increment(1);
-        }
+    /// Tells a worker what to do. False where it has too much to do already.
+    fn tell(&self, worker: usize, command: Command) -> bool {
+        let told = self.workers.get(worker).is_some_and(|worker| worker.commands.try_send(command).is_ok());
+        self.counters.dropped.increment(u64::from(!told));
+        told
     }
 
     /// Passes a datagram on. A worker that cannot keep up loses it, as a socket does.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::ice::Credentials;
 use super::session::{Session, Shown};
 
 /// The registry.
@@ -150,17 +151,31 @@ impl Registry {
         self.table().sessions.values().map(|entry| entry.shown.clone()).collect()
     }
 
-    /// New credentials lead to a session too.
-    pub(super) fn renew(&self, id: &str, fragment: String, etag: String) {
+    /// Gives a session new credentials: at once where nobody has asked for it yet, else `tell` tells its worker, or fails to.
+    /// None for no session.
+    pub(super) fn restart(
+        &self,
+        id: &str,
+        (local, remote): (Credentials, String),
+        etag: String,
+        tell: impl FnOnce(usize, Credentials, String) -> bool,
+    ) -> Option<bool> {
         let mut table = self.table();
         let Table { sessions, fragments, .. } = &mut *table;
-        let Some(entry) = sessions.get_mut(id) else { return };
+        let entry = sessions.get_mut(id)?;
+        let fragment = local.fragment.clone();
+        match &mut entry.place {
+            Place::Waiting(session, _) => session.transport.restart(local, remote),
+            Place::With(worker) if !tell(*worker, local, remote) => return Some(false),
+            Place::With(_) => {}
+        }
         entry.etag = etag;
         fragments.insert(fragment.clone(), id.to_owned());
         entry.fragments.push(fragment);
         if entry.fragments.len() > MOST_FRAGMENTS {
             fragments.remove(&entry.fragments.remove(0));
         }
+        Some(true)
     }
 
     /// It is over. Gives a session that no worker has.

@@ -69,6 +69,12 @@ test('an offer is answered with a session, which is patched and deleted', async 
   await refused(await ask('PATCH', location, { ...SDP, 'if-match': etag }, candidates), 415, /trickle-ice-sdpfrag/);
   await refused(await ask('PATCH', location, { ...FRAGMENT, 'if-match': etag }, 'rubbish'), 400, /SDP fragment/);
   assert.equal((await ask('PATCH', location, { ...FRAGMENT, 'if-match': etag }, candidates)).status, 204);
+  // A restart, before anything has come over the first path.
+  const restarted = await ask('PATCH', location, { ...FRAGMENT, 'if-match': '*' }, candidates);
+  assert.equal(restarted.status, 200);
+  const fresh = /a=ice-ufrag:(\S+)/.exec(await restarted.text())[1];
+  assert.ok(!answer.includes(`a=ice-ufrag:${fresh}`));
+  await refused(await ask('PATCH', location, { ...FRAGMENT, 'if-match': etag }, candidates), 412, /entity tag/);
 
   assert.equal((await ask('DELETE', location)).status, 200);
   await refused(await ask('DELETE', location), 404, /over/);
