@@ -2,7 +2,7 @@
 
 import { nameOf } from './location';
 import { capture, devices, type Capture, type Source } from './publish/capture';
-import { check } from './publish/check';
+import { listCheck } from './check';
 import { Meter } from './publish/meter';
 import { Whip, type Health, type State } from './publish/whip';
 import { el, text, toggle } from './ui/dom';
@@ -151,10 +151,7 @@ go.addEventListener('click', () => {
 for (const choice of [source, camera, microphone, size]) choice.addEventListener('change', () => void look());
 at('#form').addEventListener('submit', (event) => event.preventDefault());
 at('#test').addEventListener('click', () => {
-  steps.replaceChildren();
-  void check(url, key.value.trim(), ({ title, good, detail }) => {
-    steps.append(el('li', { 'data-result': good ? 'good' : 'bad' }, `${good ? '✓' : '✗'} ${title}${detail ? `: ${detail}` : ''}`));
-  });
+  void listCheck({ url, key: key.value.trim(), watch: false }, steps);
 });
 window.setInterval(() => {
   meter.value = level.level;

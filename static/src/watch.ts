@@ -1,5 +1,6 @@
 // The watch page: the player, and around it what it is and how to share it.
 
+import { listCheck } from './check';
 import { expose } from './hook';
 import { nameOf } from './location';
 import { copyable } from './ui/copy';
@@ -37,6 +38,20 @@ player.session.onChange(({ state }) => {
   if (!badge) return;
   badge.dataset['state'] = state;
   text(badge, label);
+});
+
+// Real time needs more of the network than HLS does. Who has fallen back, or sees nothing, is shown where to find out why.
+const trouble = document.querySelector<HTMLDetailsElement>('#trouble');
+const steps = document.querySelector<HTMLElement>('#steps');
+let offered = false;
+player.session.onChange(({ aim, realtime, state }) => {
+  const fellBack = aim === 'realtime' && !realtime && state === 'playing';
+  if (!trouble || offered || !(fellBack || state === 'offline')) return;
+  offered = true;
+  trouble.open = true;
+});
+document.querySelector('#test')?.addEventListener('click', () => {
+  if (steps) void listCheck({ url: `/whep/${encodeURIComponent(name)}`, watch: true }, steps);
 });
 
 const embed = `<iframe src="${location.origin}/embed/${encodeURIComponent(name)}" width="640" height="360" allow="autoplay; fullscreen; picture-in-picture" frameborder="0"></iframe>`;

@@ -180,6 +180,7 @@ test('where WebRTC does not get through, HLS plays, and real time comes back', a
   };
   await choose('Real time');
   await viewer.when((snapshot) => snapshot.state === 'playing' && !snapshot.realtime, 'HLS plays instead');
+  await viewer.page.locator('#trouble[open] #test').waitFor();
   await viewer.shows('.delay-choice .tag', /Low/);
   await viewer.page.unroute('**/whep/**');
   await viewer.when((snapshot) => snapshot.state === 'playing' && snapshot.realtime, 'real time is reached');
@@ -188,6 +189,28 @@ test('where WebRTC does not get through, HLS plays, and real time comes back', a
   await choose('Safe');
   await viewer.when((snapshot) => snapshot.state === 'playing' && !snapshot.realtime && snapshot.target > 4, 'it keeps a distance');
   await viewer.page.evaluate(() => localStorage.clear());
+  await viewer.close();
+  await publisher.kill();
+});
+
+test('the watch page says which step of the way to real time fails', async () => {
+  const publisher = publish(server, 'doctor');
+  const viewer = await open(browser, `${server.http}/watch/doctor`, 'low');
+  await viewer.until('playing');
+  await viewer.page.locator('#trouble summary').focus();
+  await viewer.page.keyboard.press('Enter');
+  const steps = async (last) => {
+    await viewer.page.click('#test');
+    await viewer.page.locator('#steps li', { hasText: last }).waitFor();
+    return viewer.page.locator('#steps [data-result=bad]').allInnerTexts();
+  };
+  assert.deepEqual(await steps('Pictures or sound come'), []);
+  await viewer.page.route('**/whep/**', async (route) => {
+    if (route.request().method() !== 'POST') return route.continue();
+    return route.fulfill({ status: 503, contentType: 'application/problem+json', body: '{"detail": "too many viewers"}' });
+  });
+  const [refused] = await steps('too many viewers');
+  assert.match(refused, /The stream can be watched/);
   await viewer.close();
   await publisher.kill();
 });
