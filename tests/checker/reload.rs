@@ -104,8 +104,9 @@ impl Checker {
             self.ledger.check(Rule::BlockAlone, seen.status == 400, url);
             return true;
         }
-        // The tip may have moved by a segment or two since it was seen, so only what is far out counts.
-        let ended = self.renditions[r].ended.is_some();
+        // The tip may have moved by a segment or two since it was seen, so only what is far out counts. A playlist that has
+        // ended is given whatever is asked for, and it may have ended on the request's way.
+        let ended = seen.status == 200 && delivery::text(seen).is_some_and(|text| text.contains("#EXT-X-ENDLIST"));
         if let (Some(msn), Some(tip), false) = (msn, tip, ended)
             && msn > tip.msn + 100
         {
