@@ -2,7 +2,7 @@
 //! readers open cursors on [`Stream::frames`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use metrics::Counter;
@@ -65,8 +65,12 @@ pub struct Status {
     pub sessions: u64,
     /// Frames given out.
     pub frames: u64,
+    /// Pictures among them.
+    pub pictures: u64,
     /// Payload bytes given out.
     pub bytes: u64,
+    /// Time between its two newest key frames.
+    pub key_interval: Option<Duration>,
     /// What the timeline repaired and dropped.
     pub counts: Counts,
     /// When the epoch began.
@@ -101,14 +105,18 @@ struct Live {
     audio: Option<Arc<Config>>,
     sessions: u64,
     frames: u64,
+    pictures: u64,
     bytes: u64,
+    /// Time of the newest key frame, and from the one before it.
+    newest_key: Option<Time>,
+    key_interval: Option<Duration>,
     /// When the last frame came from a publisher.
     fed: Instant,
     placed: Vec<Frame>,
     /// None until it is decided on.
     ladder: watch::Sender<Option<Arc<Ladder>>>,
-    /// A recent picture, as JPEG.
-    still: Option<Bytes>,
+    /// A recent picture, as JPEG, and when it came.
+    still: Option<(Bytes, SystemTime)>,
     /// Time of the newest picture, and whether one came after that is shown before it.
     newest: Option<Time>,
     latest: Option<Time>,
@@ -154,7 +162,10 @@ impl Stream {
             audio: None,
             sessions: 1,
             frames: 0,
+            pictures: 0,
             bytes: 0,
+            newest_key: None,
+            key_interval: None,
             fed: began,
             placed: Vec::new(),
             log: None,
@@ -221,7 +232,9 @@ impl Stream {
             audio: live.audio.clone(),
             sessions: live.sessions,
             frames: live.frames,
+            pictures: live.pictures,
             bytes: live.bytes,
+            key_interval: live.key_interval,
             counts: live.timeline.counts,
             since: self.began_wall,
             reordered: live.reordered,
@@ -296,12 +309,17 @@ impl Stream {
 
     /// A recent picture of it, as JPEG.
     pub fn still(&self) -> Option<Bytes> {
-        self.live().still.clone()
+        self.live().still.as_ref().map(|(jpeg, _)| jpeg.clone())
+    }
+
+    /// When that picture came.
+    pub fn still_at(&self) -> Option<SystemTime> {
+        self.live().still.as_ref().map(|(_, at)| *at)
     }
 
     /// Another picture of it.
     pub fn set_still(&self, jpeg: Bytes) {
-        self.live().still = Some(jpeg);
+        self.live().still = Some((jpeg, SystemTime::now()));
     }
 
     /// A reader needs a key frame sooner than one would come. Publishers that can be asked are.
@@ -405,6 +423,11 @@ impl Stream {
             if kind == Kind::Video {
                 live.reordered |= live.newest.is_some_and(|newest| frame.pts < newest);
                 live.newest = live.newest.max(Some(frame.pts));
+                live.pictures += 1;
+                if frame.key {
+                    let before = live.newest_key.replace(frame.pts);
+                    live.key_interval = before.map(|before| (frame.pts - before).duration()).or(live.key_interval);
+                }
             }
             let config = if kind == Kind::Video { &mut live.video } else { &mut live.audio };
             if !config.as_ref().is_some_and(|known| Arc::ptr_eq(known, &frame.config)) {
