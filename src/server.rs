@@ -16,7 +16,7 @@ use crate::access::{self, Access, KeyId};
 use crate::config::{self, Config};
 use crate::events::Events;
 use crate::hls::{self, Hls};
-use crate::http::{self, Admin, Edge};
+use crate::http::{self, Admin, Edge, Parts};
 use crate::hub::{self, Hub};
 use crate::transcode::{self, Transcoder};
 use crate::webrtc::{self, WebRtc};
@@ -89,7 +89,11 @@ pub fn run(config: Config) -> Result<(), Error> {
         let drain = config.server.drain.get();
         let server = Server::start(config).await?;
         let mut signals = Signals::new().map_err(|error| Error::Start(error.to_string()))?;
-        let name = signals.next().await;
+        let asked = server.admin.asked_to_drain();
+        let name = tokio::select! {
+            name = signals.next() => name,
+            () = asked.cancelled() => "the operator",
+        };
         tracing::info!(signal = name, "draining: no new work; a second signal ends at once");
         tokio::select! {
             () = server.drain(drain) => tracing::info!("drained"),
@@ -120,7 +124,8 @@ impl Server {
         std::fs::create_dir_all(&config.data.dir)
             .map_err(|source| Error::Data { path: config.data.dir.clone(), source })?;
         let certificates = certificates(&config.tls)?;
-        let hub = Hub::new(hub_settings(&config));
+        let events = Events::new();
+        let hub = Hub::telling(hub_settings(&config), events.clone());
         let transcoder = transcoder(&config, &hub)?;
         let hls = Hls::new(hub.clone(), hls_settings(&config.hls));
         let plain = bind(config.rtmp.listen, "rtmp.listen")?;
@@ -128,12 +133,20 @@ impl Server {
         let https = certificates.as_ref().map(|c| c.for_http()).transpose()?;
         let rtmps = certificates.as_ref().map(|c| c.for_rtmp()).transpose()?;
         let webrtc = config.webrtc.enabled.then(|| WebRtc::start(webrtc_settings(&config), hub.clone())).transpose()?;
-        let events = Events::new();
         let access = Access::open(access_settings(&config), events.clone())?;
         let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone())).transpose()?;
         let edge = Edge::start(http_settings(&config), hls.clone(), https, signalling)?;
-        let shown = (hub.clone(), hls.clone(), transcoder.clone(), webrtc.clone());
-        let admin = Admin::start(config.admin.listen, shown, edge.readiness())?;
+        let shown = Parts {
+            hub: hub.clone(),
+            hls: hls.clone(),
+            transcoder: transcoder.clone(),
+            webrtc: webrtc.clone(),
+            access: access.clone(),
+            events,
+            data: config.data.dir.clone(),
+            metrics_token: config.admin.metrics_token.secret().cloned(),
+        };
+        let admin = Admin::start(config.admin.listen, shown, &edge)?;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -156,6 +169,7 @@ impl Server {
             server.tasks.spawn(transcoder.follow(stop.clone()));
         }
         server.tasks.spawn(stop.clone().run_until_cancelled_owned(observe(hub.clone())));
+        server.tasks.spawn(stop.clone().run_until_cancelled_owned(server.admin.watch()));
         server.tasks.spawn(stop.clone().run_until_cancelled_owned(end_revoked(access.clone(), hub, webrtc)));
         let (keeper, keep) = (access.clone(), stop.clone());
         server.tasks.spawn(async move { keeper.keep(keep).await });
@@ -245,6 +259,11 @@ impl Server {
             tracing::info!("webrtc listening on {} (UDP and TCP)", webrtc.addr());
         }
         tracing::info!("admin listening on http://{}", self.admin.addr());
+        if let Some(token) = self.access.made_admin_token() {
+            let path = config.data.dir.join("admin-token");
+            let (path, token) = (path.display(), token.reveal());
+            tracing::info!("the admin page asks for this token, shown once and kept in {path}: {token}");
+        }
         let base = match config.http.public_url.as_str() {
             "" => format!("http://{}", reachable(http)),
             url => url.trim_end_matches('/').to_owned(),
@@ -319,6 +338,7 @@ fn access_settings(config: &Config) -> access::Settings {
         data: Some(config.data.dir.clone()),
         keys: config.access.keys.clone(),
         private: config.access.private.clone(),
+        admin_token: config.admin.token.secret().cloned(),
     }
 }
 

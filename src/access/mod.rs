@@ -7,6 +7,7 @@ mod keys;
 mod name;
 mod secret;
 mod store;
+mod token;
 
 use std::io;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub use secret::{NoRandom, Secret};
 use crate::events::Events;
 use crate::metrics::ACCESS_REFUSED;
 use keys::Keys;
+use token::AdminToken;
 
 /// What is configured.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +37,8 @@ pub struct Settings {
     pub keys: Vec<Key>,
     /// Streams that only those may watch who show that they may.
     pub private: Vec<StreamPattern>,
+    /// What administers; None takes or makes the one of the data directory.
+    pub admin_token: Option<Secret>,
 }
 
 /// Why the server cannot know who may do what.
@@ -74,6 +78,7 @@ pub struct Access {
 struct Shared {
     keys: Arc<Keys>,
     private: Vec<StreamPattern>,
+    admin_token: AdminToken,
     events: Events,
 }
 
@@ -82,13 +87,25 @@ impl Access {
     pub fn open(settings: Settings, events: Events) -> Result<Access, Error> {
         let file = settings.data.as_ref().map(|folder| folder.join(store::FILE));
         let keys = Arc::new(Keys::open(&settings.keys, file)?);
-        Ok(Access { shared: Arc::new(Shared { keys, private: settings.private, events }) })
+        let admin_token = AdminToken::open(settings.admin_token, settings.data.as_deref())?;
+        Ok(Access { shared: Arc::new(Shared { keys, private: settings.private, admin_token, events }) })
     }
 
-    /// With these keys, in memory alone; nobody is told of refusals.
+    /// With these keys, in memory alone; nobody is told of refusals, and nobody administers.
     pub fn new(keys: Vec<Key>) -> Access {
         let keys = Arc::new(Keys::in_memory(&keys));
-        Access { shared: Arc::new(Shared { keys, private: Vec::new(), events: Events::new() }) }
+        let admin_token = AdminToken::nobody();
+        Access { shared: Arc::new(Shared { keys, private: Vec::new(), admin_token, events: Events::new() }) }
+    }
+
+    /// Judges who wants to change the server.
+    pub fn administer(&self, token: &str) -> Result<(), Refused> {
+        if self.shared.admin_token.matches(token) { Ok(()) } else { Err(Refused::Admin) }
+    }
+
+    /// The admin token, if this start made it: to be shown this once.
+    pub fn made_admin_token(&self) -> Option<&Secret> {
+        self.shared.admin_token.made()
     }
 
     /// Judges a stream key as broadcasters write it: `NAME`, `NAME?key=SECRET`, or a bare secret that belongs to a name.

@@ -8,6 +8,7 @@
 mod args;
 mod error;
 mod file;
+mod hidden;
 mod ice;
 mod keys;
 mod ladder;
@@ -21,6 +22,7 @@ mod validate;
 pub use args::{Action, Invocation, names_gstreamer_registry};
 pub use error::{Error, Errors, Origin};
 pub use file::File;
+pub use hidden::Hidden;
 pub use ice::{IceServer, server as ice_server};
 pub use ladder::{BadRung, LadderRule, RungRule};
 pub use load::{Effective, Input, load};

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::hidden::Hidden;
 use super::ladder::{self, LadderRule, RungRule};
 use super::units::{self, BadUnit, Bitrate, Size, Time};
 use crate::access::{Key, StreamPattern};
@@ -88,11 +89,19 @@ pub struct Admin {
     /// Address and port of the admin page and of `/metrics`.
     #[serde(deserialize_with = "units::address")]
     pub listen: SocketAddr,
+    /// What the admin page and its API ask for; none takes or makes the one of the data directory.
+    pub token: Hidden,
+    /// What reads `/metrics` from another machine; none: the admin token alone does.
+    pub metrics_token: Hidden,
 }
 
 impl Default for Admin {
     fn default() -> Admin {
-        Admin { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)) }
+        Admin {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            token: Hidden::default(),
+            metrics_token: Hidden::default(),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! A response body over bytes that exist already: nothing, one buffer, or a run of shared chunks. Copies nothing.
+//! A response body over bytes that exist already: nothing, one buffer, or a run of shared chunks; or over messages as they
+//! come. Copies nothing.
 
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
@@ -9,10 +10,11 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use tokio::sync::mpsc;
 
 use super::pulse::InFlight;
 
-/// The body of every response. Its length is exact, so that hyper sends Content-Length.
+/// The body of every response. Its length is exact, so that hyper sends Content-Length, but for one of messages to come.
 #[derive(Debug, Default)]
 pub(super) struct Body {
     content: Content,
@@ -28,6 +30,7 @@ enum Content {
     Empty,
     One(Bytes),
     Run(Run),
+    Open(mpsc::Receiver<Bytes>),
 }
 
 /// A stretch of a chunk list.
@@ -64,6 +67,11 @@ impl Body {
         Body { content: Content::Run(Run { chunks, next, skip, left: range.len() }), ..Body::default() }
     }
 
+    /// Messages as they come, until their sender is dropped.
+    pub(super) fn open(messages: mpsc::Receiver<Bytes>) -> Body {
+        Body { content: Content::Open(messages), ..Body::default() }
+    }
+
     /// Gives pieces of the size of an HTTP/2 data frame from now on.
     pub(super) fn in_frames(&mut self) {
         self.piece = NonZeroUsize::new(FRAME);
@@ -71,7 +79,10 @@ impl Body {
 
     /// Keeps the request counted as in flight until this body is done or dropped.
     pub(super) fn keep(&mut self, mut in_flight: InFlight) {
-        in_flight.answered();
+        // Messages come for hours: a peer that takes none is noticed by its socket alone.
+        if !matches!(self.content, Content::Open(_)) {
+            in_flight.answered();
+        }
         self.in_flight = Some(in_flight);
     }
 
@@ -81,13 +92,14 @@ impl Body {
             Content::Empty => 0,
             Content::One(bytes) => bytes.len(),
             Content::Run(run) => run.left,
+            Content::Open(_) => 0,
         }
     }
 
     fn take(&mut self) -> Option<Bytes> {
         let most = self.piece.map_or(usize::MAX, NonZeroUsize::get);
         match std::mem::take(&mut self.content) {
-            Content::Empty => None,
+            Content::Empty | Content::Open(_) => None,
             Content::One(mut bytes) => {
                 let piece = bytes.split_to(bytes.len().min(most));
                 self.content = if bytes.is_empty() { Content::Empty } else { Content::One(bytes) };
@@ -142,16 +154,22 @@ impl hyper::body::Body for Body {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Content::Open(messages) = &mut self.content {
+            return messages.poll_recv(cx).map(|message| message.map(|bytes| Ok(Frame::data(bytes))));
+        }
         Poll::Ready(self.take().map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left() == 0
+        !matches!(self.content, Content::Open(_)) && self.left() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left() as u64)
+        match self.content {
+            Content::Open(_) => SizeHint::default(),
+            _ => SizeHint::with_exact(self.left() as u64),
+        }
     }
 }
 

@@ -27,6 +27,7 @@ pub struct Edge {
     addr: SocketAddr,
     tls_addr: Option<SocketAddr>,
     readiness: Readiness,
+    pages: Arc<Pages>,
 }
 
 impl Edge {
@@ -58,7 +59,7 @@ impl Edge {
         compress(&pages);
         let viewer = Viewer {
             source,
-            pages,
+            pages: pages.clone(),
             origins: Origins::new(&settings.allow_origins),
             counters: counters.clone(),
             readiness: readiness.clone(),
@@ -73,7 +74,7 @@ impl Edge {
         let mut secure = secure.into_iter();
         let sockets = plain.into_iter().map(|plain| (plain, secure.next())).collect();
         let crew = Crew::start("http", &settings, shared, sockets).map_err(StartError::Thread)?;
-        Ok(Edge { crew, addr, tls_addr, readiness })
+        Ok(Edge { crew, addr, tls_addr, readiness, pages })
     }
 
     /// Where plain HTTP is served.
@@ -89,6 +90,11 @@ impl Edge {
     /// What `/readyz` says, here and on the operator's listener.
     pub fn readiness(&self) -> Readiness {
         self.readiness.clone()
+    }
+
+    /// The built pages, for the operator's listener.
+    pub(super) fn pages(&self) -> Arc<Pages> {
+        self.pages.clone()
     }
 
     /// Stops accepting, lets requests in flight finish, then ends; at the deadline at the latest. True if nothing had to

@@ -23,6 +23,7 @@ mod error;
 mod media;
 mod pages;
 mod playlist;
+mod problem;
 mod pulse;
 mod range;
 mod route;
@@ -35,7 +36,7 @@ mod viewer;
 mod watched;
 mod worker;
 
-pub use admin::Admin;
+pub use admin::{Admin, Parts};
 pub use edge::{Edge, Readiness, StartError};
 pub use settings::Settings;
 pub use signalling::{IceServer, Signalling};

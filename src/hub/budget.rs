@@ -20,6 +20,11 @@ impl Budget {
         Budget(Arc::new(Count { limit, used: AtomicUsize::new(0) }))
     }
 
+    /// The limit in bytes.
+    pub fn limit(&self) -> usize {
+        self.0.limit
+    }
+
     /// Bytes held now.
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)

@@ -1,7 +1,7 @@
 //! The renditions that are made from a stream: what each rung is, its frame log, and who asks for it. `transcode` decides
 //! on the rungs and appends to them; packagers follow their logs and tell when a viewer asks. Makes nothing itself.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -63,6 +63,34 @@ pub enum RungState {
     Shed,
 }
 
+/// What the operator wants of a rung.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// It is made as it is asked for.
+    #[default]
+    Auto,
+    /// It is made, whoever asks.
+    Start,
+    /// It is not made, and not offered.
+    Stop,
+}
+
+impl Order {
+    /// As the API has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Order::Auto => "auto",
+            Order::Start => "start",
+            Order::Stop => "stop",
+        }
+    }
+
+    /// The order of a name.
+    pub fn of(name: &str) -> Option<Order> {
+        [Order::Auto, Order::Start, Order::Stop].into_iter().find(|order| order.name() == name)
+    }
+}
+
 /// All rungs of one epoch of a stream.
 #[derive(Debug)]
 pub struct Ladder {
@@ -81,6 +109,7 @@ pub struct Rung {
     log: Log<Frame>,
     state: watch::Sender<RungState>,
     asked: Asked,
+    order: AtomicU8,
 }
 
 /// When something was last asked for, in milliseconds of a process-wide clock; 0 is never.
@@ -152,6 +181,14 @@ impl Ladder {
         }
     }
 
+    /// What the operator wants of a rung from now on. False for no such rung.
+    pub fn order(&self, rung: &str, order: Order) -> bool {
+        let Some(rung) = self.all().find(|known| known.spec().name == rung) else { return false };
+        rung.order.store(order as u8, Ordering::Relaxed);
+        self.wake.notify_one();
+        true
+    }
+
     /// Somebody asked for the stream, whichever rendition, within this time.
     pub fn watched_within(&self, time: Duration) -> bool {
         self.asked.within(time)
@@ -166,12 +203,22 @@ impl Ladder {
 impl Rung {
     /// A cold rung whose log keeps at most `limit` bytes, counted in `budget` as well.
     pub fn new(spec: RungSpec, limit: usize, budget: &Budget) -> Rung {
-        Rung { spec, log: Log::new(limit, budget), state: watch::Sender::new(RungState::Cold), asked: Asked::default() }
+        let state = watch::Sender::new(RungState::Cold);
+        Rung { spec, log: Log::new(limit, budget), state, asked: Asked::default(), order: AtomicU8::default() }
     }
 
     /// What it is.
     pub fn spec(&self) -> &RungSpec {
         &self.spec
+    }
+
+    /// What the operator wants of it.
+    pub fn order(&self) -> Order {
+        match self.order.load(Ordering::Relaxed) {
+            at if at == Order::Start as u8 => Order::Start,
+            at if at == Order::Stop as u8 => Order::Stop,
+            _ => Order::Auto,
+        }
     }
 
     /// Opens readers on its frames: pictures and their sound, on the stream's timeline, with the stream's cuts.

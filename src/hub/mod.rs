@@ -4,6 +4,7 @@
 
 mod budget;
 mod cutter;
+mod diary;
 mod ladder;
 mod layers;
 pub mod log;
@@ -14,7 +15,7 @@ pub mod timeline;
 
 pub use budget::{Budget, Share};
 pub use cutter::Limits;
-pub use ladder::{Ladder, Pictures, Rung, RungSpec, RungState, Sound};
+pub use ladder::{Ladder, Order, Pictures, Rung, RungSpec, RungState, Sound};
 pub use layers::Layer;
 pub use log::{Cursor, Entry, From, Lagged, Log, Reader};
 pub use publisher::{Ended, PublishError, Publisher, Source};

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::diary::Diary;
 use super::log::{Cursor, Entry, From, Log};
 use super::timeline::Timeline;
 use super::{Budget, Ended, Ladder, Limits, PublishError, Publisher, Source, Stream};
 use crate::access::{KeyId, StreamName};
+use crate::events::Events;
 use crate::media::Time;
 
 /// What happens when a name that has a publisher is asked for again.
@@ -68,6 +70,7 @@ struct Shared {
     settings: Settings,
     budget: Budget,
     events: Log<Event>,
+    diary: Diary,
     epoch: AtomicU64,
     session: AtomicU64,
     table: Mutex<Table>,
@@ -96,8 +99,9 @@ struct Holder {
 
 impl Slot {
     /// Ends the publisher, if there is one.
-    fn dismiss(&mut self, why: Ended) -> bool {
+    fn dismiss(&mut self, why: Ended, diary: &Diary) -> bool {
         let Some(holder) = self.holder.take() else { return false };
+        diary.gone(self.stream.name().as_str(), &why.to_string());
         tracing::info!(stream = %self.stream.name(), peer = %holder.source.peer, %why, "publisher is ended");
         holder.ended.send_replace(Some(why));
         self.vanished = Instant::now();
@@ -112,8 +116,13 @@ const EVENTS_KEPT: usize = 4096;
 const SWEEP: Duration = Duration::from_millis(200);
 
 impl Hub {
-    /// An empty hub.
+    /// An empty hub that tells nobody what happens in it.
     pub fn new(settings: Settings) -> Hub {
+        Hub::telling(settings, Events::new())
+    }
+
+    /// An empty hub that tells what happens in it.
+    pub fn telling(settings: Settings, told: Events) -> Hub {
         let budget = Budget::new(settings.process_bytes);
         // Events are counted, not weighed: a budget of their own.
         let events = Log::new(EVENTS_KEPT, &Budget::new(EVENTS_KEPT));
@@ -121,6 +130,7 @@ impl Hub {
             settings,
             budget,
             events,
+            diary: Diary(told),
             epoch: AtomicU64::new(0),
             session: AtomicU64::new(0),
             table: Mutex::default(),
@@ -142,11 +152,14 @@ impl Hub {
         let holder = Holder { session, source: source.clone(), ended: tell };
         let stream = match table.names.get_mut(name) {
             Some(slot) => {
+                let instead = slot.holder.is_some();
                 self.take_over(name, slot, holder)?;
+                self.shared.diary.connected(name.as_str(), &source, instead);
                 slot.stream.begin_session(session, source);
                 slot.stream.clone()
             }
             None => {
+                self.shared.diary.connected(name.as_str(), &source, false);
                 let stream = self.prepared(self.new_stream(name, session, source));
                 let slot = Slot { stream: stream.clone(), holder: Some(holder), vanished: Instant::now() };
                 table.names.insert(name.clone(), slot);
@@ -249,14 +262,17 @@ impl Hub {
     pub fn kick(&self, name: &str, reason: &str) -> bool {
         let Ok(name) = StreamName::new(name) else { return false };
         let mut table = self.table();
-        table.names.get_mut(&name).is_some_and(|slot| slot.dismiss(Ended::Kicked(reason.to_owned())))
+        table
+            .names
+            .get_mut(&name)
+            .is_some_and(|slot| slot.dismiss(Ended::Kicked(reason.to_owned()), &self.shared.diary))
     }
 
     /// Ends a stream at once, and its publisher, which is told why. False for no stream.
     pub fn finish(&self, name: &str, reason: &str) -> bool {
         let Ok(name) = StreamName::new(name) else { return false };
         let Some(mut slot) = self.table().names.remove(&name) else { return false };
-        slot.dismiss(Ended::Kicked(reason.to_owned()));
+        slot.dismiss(Ended::Kicked(reason.to_owned()), &self.shared.diary);
         self.end(&slot.stream);
         true
     }
@@ -270,7 +286,7 @@ impl Hub {
             .names
             .values_mut()
             .filter(has_gone)
-            .map(|slot| slot.dismiss(Ended::Revoked))
+            .map(|slot| slot.dismiss(Ended::Revoked, &self.shared.diary))
             .filter(|ended| *ended)
             .count()
     }
@@ -286,6 +302,7 @@ impl Hub {
 
     pub(super) fn went_live(&self, stream: &Arc<Stream>) {
         tracing::info!(stream = %stream.name(), epoch = stream.epoch(), "stream is live");
+        self.shared.diary.live(stream.name().as_str(), stream.epoch());
         self.shared.events.push(Event::Started(Arc::downgrade(stream)));
     }
 
@@ -319,10 +336,13 @@ impl Hub {
             table.names.remove(name);
         }
         drop(table);
+        let reason = if goodbye { "it said goodbye" } else { "the connection was lost" };
+        self.shared.diary.gone(name.as_str(), reason);
         if over {
             self.end(&stream);
         } else {
             stream.lose_publisher();
+            self.shared.diary.waiting(name.as_str(), self.window().as_secs());
             tracing::info!(stream = %name, window = ?self.window(), "publisher is gone; the stream waits for it");
         }
     }
@@ -347,7 +367,9 @@ impl Hub {
         }
         if let Some(holder) = slot.holder.take() {
             tracing::warn!(stream = %slot.stream.name(), peer = %holder.source.peer, ?idle, "no media: the name is freed");
-            holder.ended.send_replace(Some(Ended::Idle(self.shared.settings.media_idle.as_secs().max(1))));
+            let why = Ended::Idle(self.shared.settings.media_idle.as_secs().max(1));
+            self.shared.diary.gone(slot.stream.name().as_str(), &why.to_string());
+            holder.ended.send_replace(Some(why));
         }
         slot.vanished = now;
         slot.stream.lose_publisher();
@@ -358,6 +380,7 @@ impl Hub {
         stream.end();
         if live {
             tracing::info!(stream = %stream.name(), epoch = stream.epoch(), "stream is over");
+            self.shared.diary.over(stream.name().as_str(), stream.epoch());
             self.shared.events.push(Event::Ended(Arc::downgrade(stream)));
         }
     }

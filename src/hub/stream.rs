@@ -39,6 +39,11 @@ impl StreamState {
             StreamState::Ended => "ended",
         }
     }
+
+    /// Whether somebody publishes.
+    pub fn has_publisher(self) -> bool {
+        matches!(self, StreamState::Starting | StreamState::Live)
+    }
 }
 
 /// Which tracks a stream has.

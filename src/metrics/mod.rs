@@ -2,8 +2,11 @@
 //! the `metrics` crate with a name from here; the admin listener serves what [`render`] gives. Nothing here counts.
 
 mod process;
+mod reading;
 
 use std::sync::OnceLock;
+
+pub use reading::Reading;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -73,6 +76,11 @@ pub fn render() -> String {
         HANDLE.get().and_then(|handle| handle.as_ref().ok()).map(PrometheusHandle::render).unwrap_or_default();
     process::render(&mut text);
     text
+}
+
+/// What [`render`] says, to be reckoned with.
+pub fn read() -> Reading {
+    Reading::of(&render())
 }
 
 /// Empties the buffers of histograms, which grow while nobody asks for metrics: call it every few seconds.

@@ -14,7 +14,7 @@ use super::status::LadderStatus;
 use super::tracks::SoundTrack;
 use super::wire::{FromWorker, Order, RungId, Setup};
 use super::{Mode, Rules, Shared};
-use crate::hub::{From, Ladder, Layer, Rung, RungState, Stream};
+use crate::hub::{self, From, Ladder, Layer, Rung, RungState, Stream};
 use crate::media::{Config, Frame, Kind, Time};
 
 mod entry;
@@ -373,7 +373,7 @@ impl Task {
             let wanted = self.wants(place) && left != Left::Nothing;
             let placed = !wanted || self.take_place();
             let entry = &mut self.entries[place];
-            if left == Left::Nothing || !placed || entry.has_failed() {
+            if entry.rung.order() == hub::Order::Stop || left == Left::Nothing || !placed || entry.has_failed() {
                 changed |= entry.stop(RungState::Shed);
             } else if !wanted {
                 changed |= entry.stop(RungState::Cold);
@@ -387,6 +387,11 @@ impl Task {
     }
 
     fn wants(&self, place: usize) -> bool {
+        match self.entries[place].rung.order() {
+            hub::Order::Start => return true,
+            hub::Order::Stop => return false,
+            hub::Order::Auto => {}
+        }
         let idle = self.shared.settings.idle;
         let asked = self.entries[place].rung.asked_within(idle);
         let offered = !self.is_stand_in(place) || self.ladder.misfit().is_some();

@@ -15,6 +15,7 @@ mod tracks;
 pub mod wire;
 pub mod worker;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub use status::{LadderStatus, RungStatus};
 
 use crate::hub::{Event, Hub, Stream};
 use status::Board;
-use worker::probe::Probed;
+pub use worker::probe::Probed;
 
 /// Says what ladder a stream of this name has.
 pub type Choose = Arc<dyn Fn(&str) -> Rules + Send + Sync>;
@@ -140,6 +141,11 @@ impl Transcoder {
         self.shared.probed.borrow().clone().unwrap_or_default()
     }
 
+    /// H.264 encoders that work, the best first.
+    pub fn encoders(&self) -> Vec<String> {
+        self.shared.encoders(&self.probed())
+    }
+
     /// What the ladders are doing, as Prometheus has it.
     pub fn render_metrics(&self) -> String {
         self.shared.board.render()
@@ -172,6 +178,12 @@ impl Transcoder {
             }
         }
         self.shared.probed.send_replace(Some(Arc::new(probed)));
+    }
+}
+
+impl fmt::Debug for Transcoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transcoder").finish_non_exhaustive()
     }
 }
 

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// One stream's ladder at one moment.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, JsonSchema, Serialize)]
 pub struct LadderStatus {
     /// The stream's name.
     pub stream: String,
@@ -29,12 +30,14 @@ pub struct LadderStatus {
 }
 
 /// One rung at one moment.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, JsonSchema, Serialize)]
 pub struct RungStatus {
     /// As in URLs.
     pub name: String,
     /// `cold`, `starting`, `live` or `shed`.
     pub state: &'static str,
+    /// What the operator wants of it: `auto`, `start` or `stop`.
+    pub order: &'static str,
     /// In pixels; 0 without pictures.
     pub width: u32,
     /// In pixels; 0 without pictures.

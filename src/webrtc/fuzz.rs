@@ -320,6 +320,8 @@ fn status(video: Arc<Config>, reordered: bool) -> Status {
         sessions: 1,
         frames: 1,
         bytes: 1,
+        pictures: 0,
+        key_interval: None,
         counts: Default::default(),
         since: SystemTime::UNIX_EPOCH,
         reordered,

@@ -2,7 +2,10 @@
 
 use std::io::Read;
 
+use headwater::access::{self, Access, Secret};
+use headwater::events::Events;
 use headwater::hls::Hls;
+use headwater::http::{Admin, Edge, Parts};
 
 use super::client::{Raw, get};
 use super::{edge, settings};
@@ -189,30 +192,44 @@ async fn pipelined_requests_are_answered_in_order() {
     assert_eq!(seen, [(200, 3), (200, 30), (404, 27), (200, 41), (200, 6)]);
 }
 
+/// An operator's listener beside an edge, with this token.
+fn admin(edge: &Edge, token: &str) -> (Admin, tempfile::TempDir) {
+    let (hub, data) = (super::hub(), tempfile::tempdir().unwrap());
+    let events = Events::new();
+    let settings = access::Settings { admin_token: Some(Secret::new(token)), ..access::Settings::default() };
+    let parts = Parts {
+        hls: Hls::new(hub.clone(), super::hls()),
+        hub,
+        transcoder: None,
+        webrtc: None,
+        access: Access::open(settings, events.clone()).unwrap(),
+        events,
+        data: data.path().to_owned(),
+        metrics_token: None,
+    };
+    (Admin::start("127.0.0.1:0".parse().unwrap(), parts, edge).unwrap(), data)
+}
+
 #[tokio::test]
 async fn the_operator_sees_metrics_health_and_streams() {
-    use headwater::http::{Admin, Readiness};
-    let (readiness, hub) = (Readiness::default(), super::hub());
-    let hls = Hls::new(hub.clone(), super::hls());
-    let admin =
-        Admin::start("127.0.0.1:0".parse().unwrap(), (hub.clone(), hls, None, None), readiness.clone()).unwrap();
+    let (edge, _double) = edge(settings());
+    let (admin, _data) = admin(&edge, "the-admin-token-here");
     let mut raw = Raw::connect(admin.addr()).await;
-    assert_eq!(raw.get("/api/v1/streams", "").await.text(), "{\"streams\":[]}");
+    let token = "Authorization: Bearer the-admin-token-here\r\n";
+    assert_eq!(raw.get("/api/v1/streams", token).await.text(), "{\"streams\":[],\"total\":0}");
+    assert_eq!(raw.get("/api/v1/streams", "").await.status, 401);
     assert_eq!(raw.get("/healthz", "").await.text(), "ok\n");
-    assert!(raw.get("/", "").await.text().contains("/metrics"));
     assert_eq!(raw.get("/metrics", "").await.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
     assert_eq!(raw.get("/readyz", "").await.status, 200);
-    readiness.end();
+    edge.readiness().end();
     assert_eq!(raw.get("/readyz", "").await.status, 503);
     assert_eq!(raw.get("/live/show/video.m3u8", "").await.status, 404);
 }
 
 #[tokio::test]
 async fn the_operators_page_is_not_given_to_names_of_others() {
-    use headwater::http::{Admin, Readiness};
-    let hub = super::hub();
-    let hls = Hls::new(hub.clone(), super::hls());
-    let admin = Admin::start("127.0.0.1:0".parse().unwrap(), (hub, hls, None, None), Readiness::default()).unwrap();
+    let (edge, _double) = edge(settings());
+    let (admin, _data) = admin(&edge, "the-admin-token-here");
     let mut raw = Raw::connect(admin.addr()).await;
     for (host, status) in [
         ("localhost", 200),
@@ -224,7 +241,7 @@ async fn the_operators_page_is_not_given_to_names_of_others() {
         ("rebound.example:8081", 421),
         ("localhost.rebound.example:8081", 421),
     ] {
-        raw.say(&format!("GET /api/v1/streams HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        raw.say(&format!("GET /api/v1/openapi.json HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
         assert_eq!(raw.reply(false).await.status, status, "{host}");
     }
 }

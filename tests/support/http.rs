@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A client of one server.
 pub struct Client {
     address: String,
-    idle: Mutex<Vec<SendRequest<Empty<Bytes>>>>,
+    idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
 }
 
 /// One answer.
@@ -60,19 +60,36 @@ impl Client {
 
     /// GET with request headers.
     pub async fn get_with(&self, url: &str, headers: &[(String, String)]) -> Result<Answer, String> {
-        match tokio::time::timeout(PATIENCE, self.exchange(url, headers)).await {
-            Ok(answer) => answer.map_err(|fault| format!("GET {url}: {fault}")),
-            Err(_) => Err(format!("GET {url}: no answer within {PATIENCE:?}")),
+        self.send("GET", url, headers, Bytes::new()).await
+    }
+
+    /// A request of any method, with a body.
+    pub async fn send(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(String, String)],
+        body: Bytes,
+    ) -> Result<Answer, String> {
+        match tokio::time::timeout(PATIENCE, self.exchange(method, url, headers, body)).await {
+            Ok(answer) => answer.map_err(|fault| format!("{method} {url}: {fault}")),
+            Err(_) => Err(format!("{method} {url}: no answer within {PATIENCE:?}")),
         }
     }
 
-    async fn exchange(&self, url: &str, headers: &[(String, String)]) -> Result<Answer, String> {
+    async fn exchange(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(String, String)],
+        body: Bytes,
+    ) -> Result<Answer, String> {
         let mut sender = self.connection().await?;
-        let mut request = hyper::Request::get(url).header("host", &self.address);
+        let mut request = hyper::Request::builder().method(method).uri(url).header("host", &self.address);
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let request = request.body(Empty::new()).map_err(|e| e.to_string())?;
+        let request = request.body(Full::new(body)).map_err(|e| e.to_string())?;
         let asked = Instant::now();
         let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
         let (head, body) = response.into_parts();
@@ -87,7 +104,7 @@ impl Client {
     }
 
     /// A kept connection that is still open, or a new one.
-    async fn connection(&self) -> Result<SendRequest<Empty<Bytes>>, String> {
+    async fn connection(&self) -> Result<SendRequest<Full<Bytes>>, String> {
         loop {
             let kept = self.idle.lock().ok().and_then(|mut idle| idle.pop());
             let Some(mut sender) = kept else { break };

@@ -21,6 +21,9 @@ pub struct Headwater {
     _data: TempDir,
 }
 
+/// What the admin API of every server under test asks for.
+pub const ADMIN_TOKEN: &str = "a-token-for-tests-alone";
+
 /// What start-up, a first segment and shutdown may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -28,6 +31,9 @@ impl Headwater {
     /// Starts with flags beside the listeners, and waits until it says where it listens.
     pub async fn start(flags: &[&str]) -> Headwater {
         let data = TempDir::new().unwrap();
+        // Where a server keeps it that is started in this folder.
+        std::fs::create_dir(data.path().join("data")).unwrap();
+        std::fs::write(data.path().join("data/admin-token"), ADMIN_TOKEN).unwrap();
         let mut command = command(&data);
         command.args(["--http-listen", "127.0.0.1:0", "--rtmp-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         command.args(["--webrtc-listen", "127.0.0.1:0"]);
@@ -49,9 +55,17 @@ impl Headwater {
         self.client.get(url).await.unwrap()
     }
 
-    /// GET on the admin listener.
+    /// GET on the admin listener, as the operator.
     pub async fn admin(&self, url: &str) -> Answer {
-        Client::new(&self.admin).get(url).await.unwrap()
+        self.administer("GET", url, "").await
+    }
+
+    /// A call of the admin API, as the operator; a body is JSON.
+    pub async fn administer(&self, method: &str, url: &str, body: &str) -> Answer {
+        let headers =
+            [("authorization", format!("Bearer {ADMIN_TOKEN}")), ("content-type", "application/json".to_owned())];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value));
+        Client::new(&self.admin).send(method, url, &headers, body.to_owned().into()).await.unwrap()
     }
 
     /// The multivariant playlist of a stream, as soon as there is one. The server holds the request until then; where it

@@ -3,12 +3,23 @@
 // HEADWATER_HTTP and HEADWATER_RTMP name a running server instead; HEADWATER names the program (default target/debug).
 
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** What the admin API of every server here asks for. */
+export const ADMIN_TOKEN = 'a-token-for-tests-alone';
+
+/** A call of a server's admin API: its answer as JSON. */
+export async function administer(server, path, options = {}) {
+  const headers = { Authorization: `Bearer ${ADMIN_TOKEN}`, ...options.headers };
+  const response = await fetch(`${server.admin}${path}`, { ...options, headers });
+  if (!response.ok) throw new Error(`${path} answered ${response.status}: ${await response.text()}`);
+  return response.json();
+}
 
 /** `{ http, rtmp, admin, log(), close() }`. Extra arguments go to the program. */
 export async function serve(...extra) {
@@ -16,6 +27,7 @@ export async function serve(...extra) {
   if (http && rtmp) return { http: http.replace(/\/$/, ''), rtmp: rtmp.replace(/\/$/, ''), log: () => '', close: async () => {} };
   const program = process.env.HEADWATER ?? join(ROOT, 'target/debug/headwater');
   const folder = await mkdtemp(join(tmpdir(), 'headwater-web-'));
+  await writeFile(join(folder, 'admin-token'), ADMIN_TOKEN);
   const free = '127.0.0.1:0';
   const media = extra.includes('--webrtc-listen') ? [] : ['--webrtc-listen', '0.0.0.0:0'];
   const listen = ['--http-listen', free, '--rtmp-listen', free, '--admin-listen', free, ...media];

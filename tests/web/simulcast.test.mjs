@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { browse } from './browser.mjs';
 import { relay } from './relay.mjs';
-import { serve } from './server.mjs';
+import { administer, serve } from './server.mjs';
 import { open } from './viewer.mjs';
 
 let server;
@@ -81,7 +81,7 @@ async function height(viewer, wanted) {
 
 /** What the admin API says of a stream's rungs. */
 async function rungs(name) {
-  const { streams } = await (await fetch(`${server.admin}/api/v1/streams`)).json();
+  const { streams } = await administer(server, '/api/v1/streams');
   const { ladder } = streams.find((stream) => stream.name === name) ?? {};
   return Object.fromEntries((ladder?.rungs ?? []).map((rung) => [rung.name, rung]));
 }

@@ -62,7 +62,13 @@ impl Audit {
     }
 
     /// A change was made, or refused. `event`: how the event log names it.
-    pub(super) fn note(&self, (who, from): (Who, IpAddr), event: &'static str, target: &str, outcome: Result<(), &str>) {
+    pub(super) fn note(
+        &self,
+        (who, from): (Who, IpAddr),
+        event: &'static str,
+        target: &str,
+        outcome: Result<(), &str>,
+    ) {
         let outcome = outcome.err().unwrap_or("done");
         tracing::info!(who = who.name(), %from, action = event, target, outcome, "operator");
         let entry = Entry {
@@ -88,7 +94,10 @@ impl Audit {
             match File::open(&path) {
                 // A line that was cut off by a crash is passed over.
                 Ok(file) => entries.extend(
-                    BufReader::new(file).lines().map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()),
+                    BufReader::new(file)
+                        .lines()
+                        .map_while(Result::ok)
+                        .filter_map(|line| serde_json::from_str(&line).ok()),
                 ),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -145,7 +154,8 @@ mod tests {
         audit.note(ME, "operator.key.revoke", "k1", Err("no such key"));
         drop(audit);
         let entries = Audit::open(data.path(), Events::new()).newest(10).unwrap();
-        let shown: Vec<_> = entries.iter().map(|e| (e.action.as_str(), e.target.as_str(), e.outcome.as_str())).collect();
+        let shown: Vec<_> =
+            entries.iter().map(|e| (e.action.as_str(), e.target.as_str(), e.outcome.as_str())).collect();
         assert_eq!(shown, [("key.revoke", "k1", "no such key"), ("stream.kick", "show", "done")]);
         assert_eq!(fs::metadata(data.path().join("audit.jsonl")).unwrap().permissions().mode() & 0o777, 0o600);
         let said = events.last(Some("show"), 10);

@@ -71,7 +71,8 @@ impl Call {
         }
         serde_json::from_slice(&self.body).map_err(|error| {
             // What serde says of a wrong value may repeat it, and it may be a secret: only where it is wrong is said.
-            let what = if error.is_data() { "is not of the shape that /api/v1/openapi.json gives" } else { "is no JSON" };
+            let what =
+                if error.is_data() { "is not of the shape that /api/v1/openapi.json gives" } else { "is no JSON" };
             Problem::bad_request(format!("the body {what} (line {}, column {})", error.line(), error.column()))
         })
     }
@@ -148,10 +149,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const TAKEN: &[Param] = &[
-        Param { name: "limit", range: Some((1, 10)), about: "" },
-        Param { name: "stream", range: None, about: "" },
-    ];
+    const TAKEN: &[Param] =
+        &[Param { name: "limit", range: Some((1, 10)), about: "" }, Param { name: "stream", range: None, about: "" }];
 
     #[test]
     fn a_query_is_what_the_route_takes() {

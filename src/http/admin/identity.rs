@@ -11,6 +11,7 @@ use hyper::header::{self, HeaderName};
 use hyper::{HeaderMap, Method, StatusCode};
 use sha2::{Digest, Sha256};
 
+use crate::access::{NoRandom, Secret};
 use crate::http::problem::Problem;
 
 /// How a caller has shown who it is.
@@ -90,8 +91,8 @@ impl Identity {
         from_our_origin(headers)?;
         let now = Instant::now();
         self.check(token, peer, now)?;
-        let failed = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the system has no random numbers");
-        let value = random().map_err(failed)?;
+        let failed = |error: NoRandom| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+        let value = Secret::random().map_err(failed)?.reveal().to_owned();
         let mut state = self.state();
         state.sessions.retain(|_, session| session.lives(now));
         if state.sessions.len() >= MOST_SESSIONS
@@ -110,11 +111,6 @@ impl Identity {
         }
     }
 
-    /// Whether a caller's cookie is good, for pages that show a login form otherwise.
-    pub(super) fn has_session(&self, headers: &HeaderMap) -> bool {
-        cookie(headers).is_some_and(|cookie| self.lives(cookie, Instant::now()))
-    }
-
     fn lives(&self, cookie: &str, now: Instant) -> bool {
         let mut state = self.state();
         let Some(session) = state.sessions.get_mut(&hash(cookie)).filter(|session| session.lives(now)) else {
@@ -131,8 +127,9 @@ impl Identity {
         if !wait.is_zero() {
             let seconds = wait.as_secs() + 1;
             let detail = format!("too many wrong tokens from this address; try again in {seconds} s");
-            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
-                .with(header::RETRY_AFTER, seconds.to_string()));
+            return Err(
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).with(header::RETRY_AFTER, seconds.to_string())
+            );
         }
         if (self.is_token)(token) {
             self.state().wrong.remove(&peer);
@@ -232,16 +229,9 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Of a random text of 256 bits: nothing is to be guessed from its hash.
+/// Of a random text of 160 bits: nothing is to be guessed from its hash.
 fn hash(cookie: &str) -> [u8; 32] {
     Sha256::digest(cookie.as_bytes()).into()
-}
-
-/// 256 random bits in hexadecimal digits.
-fn random() -> Result<String, rustls::crypto::GetRandomFailed> {
-    let mut bytes = [0; 32];
-    rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Who has one address of IPv6 has a whole /64 of them.

@@ -1,58 +1,108 @@
-//! The operator's listener: metrics, health, and what is live. One thread, few connections, no viewer's data.
+//! The operator's listener: the admin page and its API, metrics, health. One thread, few connections, no viewer's data.
+//!
+//! A call of the API goes: `mod` (host, route, identity) -> `routes` (the table) -> one of `streams`, `sessions`, `keys`,
+//! `process`, `account`, `events`. What changes something leaves a line in `audit`. `openapi` says it all in a document.
 
+mod account;
+mod audit;
+mod call;
+mod events;
+mod identity;
+mod keys;
+mod openapi;
+mod process;
+mod routes;
+mod rows;
+mod sampler;
+mod sessions;
+mod streams;
+
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
-use hyper::{Method, Response};
-use serde_json::{Value, json};
+use hyper::{Method, Request, Response, StatusCode};
+use schemars::JsonSchema;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::asked::Asked;
 use super::body::Body;
-use super::connection::{Manner, Respond};
+use super::connection::{Manner, Respond, Signal};
 use super::counters::{Counters, Places};
-use super::edge::{Readiness, StartError, bind, local};
+use super::edge::{Edge, Readiness, StartError, bind, local};
 use super::error::Error;
+use super::pages::Pages;
+use super::problem::Problem;
 use super::settings::Settings;
-use super::still;
+use super::signalling::Ends;
 use super::viewer::{admitted, behead, plain};
 use super::worker::{Crew, Shared};
+use crate::access::{Access, Secret};
+use crate::events::Events;
 use crate::hls::Hls;
-use crate::hub::{Hub, Stream};
+use crate::hub::{Hub, Status, Stream, StreamState};
 use crate::transcode::Transcoder;
 use crate::webrtc::WebRtc;
+use audit::Audit;
+use call::Call;
+use identity::{Identity, Who};
+use routes::{Found, Route, Run, find};
+use rows::Board;
+use sampler::Sampler;
 
 /// The running listener. Dropping it closes it at once.
 #[derive(Debug)]
 pub struct Admin {
     crew: Crew,
     addr: SocketAddr,
+    operator: Arc<Operator>,
+}
+
+/// What the operator is shown, and what is done in the operator's name.
+#[derive(Debug)]
+pub struct Parts {
+    /// The streams.
+    pub hub: Hub,
+    /// What is packaged of them.
+    pub hls: Hls,
+    /// Their ladders; None where none are made.
+    pub transcoder: Option<Transcoder>,
+    /// WHIP and WHEP; None where they are off.
+    pub webrtc: Option<WebRtc>,
+    /// The keys, and who may administer.
+    pub access: Access,
+    /// What happened.
+    pub events: Events,
+    /// Where the audit log is kept.
+    pub data: PathBuf,
+    /// What reads `/metrics` from another machine, beside the admin token.
+    pub metrics_token: Option<Secret>,
 }
 
 impl Admin {
-    /// Binds the address and starts the thread. `readiness` is the edge's, so that both say the same; without `transcoder`
-    /// there are no ladders.
-    pub fn start(
-        addr: SocketAddr,
-        (hub, hls, transcoder, webrtc): (Hub, Hls, Option<Transcoder>, Option<WebRtc>),
-        readiness: Readiness,
-    ) -> Result<Admin, StartError> {
+    /// Binds the address and starts the thread. Pages and readiness are the edge's, so that both say the same.
+    pub fn start(addr: SocketAddr, parts: Parts, edge: &Edge) -> Result<Admin, StartError> {
         let sockets = bind(addr, 1, "admin.listen")?;
         let addr = local(&sockets, "admin.listen", addr)?;
         let settings = Settings::default();
         // Counted apart from viewers': the recorder never hears of these.
         let counters = Arc::new(Counters::silent());
+        let operator = Arc::new(Operator::new(parts, edge, addr));
         let shared = Shared {
             manner: Manner::new(&settings, None, counters.clone()),
-            respond: Arc::new(Operator { hub, hls, transcoder, webrtc, readiness, local: addr.ip().is_loopback() }),
+            respond: operator.clone(),
             places: Places::new(MOST_CONNECTIONS),
             counters,
         };
         let sockets = sockets.into_iter().map(|socket| (socket, None)).collect();
         let crew = Crew::start("admin", &settings, shared, sockets).map_err(StartError::Thread)?;
-        Ok(Admin { crew, addr })
+        Ok(Admin { crew, addr, operator })
     }
 
     /// Where it is served.
@@ -60,18 +110,51 @@ impl Admin {
         self.addr
     }
 
+    /// Looks at all streams once a second, for as long as it is polled. Run once.
+    pub fn watch(&self) -> impl Future<Output = ()> + Send + use<> {
+        let operator = self.operator.clone();
+        async move {
+            let mut tick = tokio::time::interval(sampler::STEP);
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                tick.tick().await;
+                operator.board.show(operator.sampler.look(&operator, Instant::now()));
+            }
+        }
+    }
+
+    /// Cancelled when the operator asks for a drain.
+    pub fn asked_to_drain(&self) -> CancellationToken {
+        self.operator.drain.clone()
+    }
+
     /// As [`Edge::drain`](super::Edge::drain).
     pub async fn drain(self, deadline: Duration) -> bool {
+        self.operator.over.cancel();
         self.crew.drain(deadline).await
     }
 }
 
+/// What all calls are answered from.
+#[derive(Debug)]
 struct Operator {
     hub: Hub,
     hls: Hls,
     transcoder: Option<Transcoder>,
     webrtc: Option<WebRtc>,
+    access: Access,
+    events: Events,
     readiness: Readiness,
+    pages: Arc<Pages>,
+    identity: Identity,
+    audit: Audit,
+    sampler: Sampler,
+    board: Board,
+    metrics_token: Option<Secret>,
+    began: SystemTime,
+    /// Ends what goes on for hours.
+    over: CancellationToken,
+    drain: CancellationToken,
     /// Whether only this machine reaches the listener.
     local: bool,
 }
@@ -85,88 +168,236 @@ impl Respond for Arc<Operator> {
         }
         response
     }
+
+    fn takes(&self, path: &str) -> bool {
+        path.starts_with("/api/") || path == "/metrics"
+    }
+
+    fn signal(&self, request: Request<Incoming>, ends: Ends) -> Signal {
+        let operator = self.clone();
+        Box::pin(async move {
+            let head = request.method() == Method::HEAD;
+            let mut response =
+                operator.call(request, ends.peer.ip().to_canonical()).await.unwrap_or_else(Problem::response);
+            let headers = response.headers_mut();
+            headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+            if head {
+                behead(&mut response);
+            }
+            response
+        })
+    }
 }
 
 impl Operator {
-    fn answer(&self, asked: &Asked) -> Result<Response<Body>, Error> {
-        // A web page elsewhere can give this machine a name of its own and read, in the operator's browser, what is meant
-        // for this machine alone (DNS rebinding): so then only names that nobody else can give are answered.
-        if self.local && !asked.host.as_deref().is_none_or(names_this_machine) {
-            return Err(Error::Misdirected);
+    fn new(parts: Parts, edge: &Edge, addr: SocketAddr) -> Operator {
+        let Parts { hub, hls, transcoder, webrtc, access, events, data, metrics_token } = parts;
+        let administers = access.clone();
+        Operator {
+            identity: Identity::new(Arc::new(move |token| administers.administer(token).is_ok())),
+            audit: Audit::open(&data, events.clone()),
+            hub,
+            hls,
+            transcoder,
+            webrtc,
+            access,
+            events,
+            readiness: edge.readiness(),
+            pages: edge.pages(),
+            sampler: Sampler::default(),
+            board: Board::new(),
+            metrics_token,
+            began: SystemTime::now(),
+            over: CancellationToken::new(),
+            drain: CancellationToken::new(),
+            local: addr.ip().is_loopback(),
         }
+    }
+
+    /// Pages and probes.
+    fn answer(&self, asked: &Asked) -> Result<Response<Body>, Error> {
+        self.check_host(asked.host.as_deref()).map_err(|_| Error::Misdirected)?;
         match asked.path() {
-            "/" => Ok(text("text/html; charset=utf-8", HOME)),
+            "/" => self.pages.page("admin.html", false, asked),
             "/healthz" => Ok(plain("ok\n")),
             "/readyz" => self.readiness.response(),
-            "/metrics" => Ok(text("text/plain; version=0.0.4; charset=utf-8", self.metrics())),
-            "/api/v1/streams" => Ok(text("application/json", self.streams())),
-            "/api/v1/sessions" => Ok(text("application/json", self.sessions())),
-            "/api/v1/encoders" => Ok(text("application/json", self.encoders())),
-            path => self.still(path, asked),
+            path if path.starts_with("/assets/") || path.starts_with("/favicon.") => {
+                self.pages.file(path.trim_start_matches('/'), asked)
+            }
+            _ => Err(Error::NotFound("nothing is at this address; see /".into())),
         }
     }
 
-    fn metrics(&self) -> String {
+    /// The API and the metrics.
+    async fn call(&self, request: Request<Incoming>, peer: IpAddr) -> Result<Response<Body>, Problem> {
+        let (head, body) = request.into_parts();
+        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        self.check_host(head.uri.authority().map(|authority| authority.as_str()).or(host))?;
+        let path = head.uri.path();
+        if path == "/metrics" {
+            return self.metrics(&head, peer);
+        }
+        let (route, params) = match find(&head.method, path) {
+            Found::Route(route, params) => (route, params),
+            Found::OtherMethods(methods) => {
+                return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("this takes {methods}"))
+                    .with(header::ALLOW, methods));
+            }
+            Found::Nothing => return Err(Problem::not_found("no such call; /api/v1/openapi.json has all")),
+        };
+        let who = match route.open {
+            true => Who::Anybody,
+            false => self.identity.of(&head.method, &head.headers, peer)?,
+        };
+        let body = call::body(body).await?;
+        let call = Call::new((who, peer), head.headers, params, (head.uri.query(), route.query), body)?;
+        self.run(route, &call).await
+    }
+
+    async fn run(&self, route: &Route, call: &Call) -> Result<Response<Body>, Problem> {
+        match route.run {
+            Run::Now(run) => run(self, call),
+            Run::Later(run) => run(self, call).await,
+        }
+    }
+
+    fn metrics(&self, head: &hyper::http::request::Parts, peer: IpAddr) -> Result<Response<Body>, Problem> {
+        if !matches!(head.method, Method::GET | Method::HEAD) {
+            return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this takes GET").with(header::ALLOW, "GET, HEAD"));
+        }
+        let token = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = token.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        let reads = peer.is_loopback() || self.metrics_token.as_ref().is_some_and(|secret| secret.matches(token));
+        if !reads {
+            self.identity.of(&head.method, &head.headers, peer)?;
+        }
         let ladders = self.transcoder.as_ref().map(Transcoder::render_metrics).unwrap_or_default();
-        crate::metrics::render() + &ladders
+        let mut response = Response::new(Body::one(Bytes::from(crate::metrics::render() + &ladders)));
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        Ok(response)
     }
 
-    /// `/api/v1/streams/NAME/still.jpg`
-    fn still(&self, path: &str, asked: &Asked) -> Result<Response<Body>, Error> {
-        let name = path.strip_prefix("/api/v1/streams/").and_then(|rest| rest.strip_suffix("/still.jpg"));
-        let name = name.ok_or(Error::NotFound("nothing is at this address; see /".into()))?;
-        Ok(still::response(self.hls.still(name)?, asked))
+    /// A web page elsewhere can give this machine a name of its own and read, in the operator's browser, what is meant for
+    /// this machine alone (DNS rebinding): so then only names that nobody else can give are answered.
+    fn check_host(&self, host: Option<&str>) -> Result<(), Problem> {
+        if self.local && !host.is_none_or(names_this_machine) {
+            return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, Error::Misdirected.to_string()));
+        }
+        Ok(())
     }
 
-    /// What was looked for on this machine, and what became of it.
-    fn encoders(&self) -> String {
-        let probed = self.transcoder.as_ref().map(Transcoder::probed).unwrap_or_default();
-        json!({ "found": *probed }).to_string()
+    /// A change that was made or refused goes to the audit log, and is passed on.
+    fn noted<T>(
+        &self,
+        call: &Call,
+        event: &'static str,
+        target: &str,
+        outcome: Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let told = outcome.as_ref().map(drop).map_err(|problem| problem.detail.as_str());
+        self.audit.note((call.who, call.peer), event, target, told);
+        outcome
     }
 
-    /// Publishers and viewers over WebRTC.
-    fn sessions(&self) -> String {
-        let mut sessions = self.webrtc.as_ref().map(WebRtc::sessions).unwrap_or_default();
-        sessions.sort_by(|a, b| (&a.stream, a.protocol, &a.id).cmp(&(&b.stream, b.protocol, &b.id)));
-        json!({ "sessions": sessions }).to_string()
+    /// Who watches, by stream.
+    fn viewers(&self) -> HashMap<String, Watching> {
+        let mut viewers: HashMap<String, Watching> = HashMap::new();
+        for shot in self.webrtc.as_ref().map(WebRtc::sessions).unwrap_or_default() {
+            if shot.protocol == "whep" {
+                viewers.entry(shot.stream).or_default().whep += 1;
+            }
+        }
+        viewers
     }
 
-    fn streams(&self) -> String {
-        let mut streams = self.hub.streams();
-        streams.sort_by(|a, b| a.name().cmp(b.name()));
-        let streams: Vec<Value> = streams.iter().map(|stream| self.stream(stream)).collect();
-        json!({ "streams": streams }).to_string()
-    }
-
-    fn stream(&self, stream: &Stream) -> Value {
-        let status = stream.status();
-        let tracks = [("video", &status.video), ("audio", &status.audio)]
-            .map(|(kind, config)| config.as_ref().map(|config| json!({ "kind": kind, "codecs": config.codecs() })));
-        let tracks: Vec<Value> = tracks.into_iter().flatten().collect();
-        let progress = self.hls.progress(stream.name().as_str());
+    /// What is wrong with a stream.
+    fn findings(&self, stream: &Stream, status: &Status) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if status.state == StreamState::Waiting {
+            findings.push(Finding {
+                code: "publisher-gone",
+                severity: Severity::Problem,
+                text: "The publisher is gone; viewers see what is left while the stream waits for it.".to_owned(),
+                remedy: "Start streaming again in the encoder, with the same key.".to_owned(),
+                since_ms: None,
+            });
+        }
+        if status.reordered {
+            findings.push(Finding {
+                code: "b-frames",
+                severity: Severity::Info,
+                text: "The encoder reorders pictures (B-frames): viewers in real time get a rung without them."
+                    .to_owned(),
+                remedy: "In OBS: Settings, Output, Streaming: B-frames 0, or bf=0 among the x264 options.".to_owned(),
+                since_ms: None,
+            });
+        }
         let ladder = self.transcoder.as_ref().and_then(|transcoder| transcoder.ladder(stream.name().as_str()));
-        let renditions = progress.iter().flat_map(|progress| &progress.renditions);
-        let renditions: Vec<Value> =
-            renditions.map(|(name, msn, part)| json!({ "name": name, "msn": msn, "part": part })).collect();
-        json!({
-            "name": stream.name().as_str(),
-            "state": status.state.name(),
-            "epoch": progress.as_ref().map(|progress| progress.epoch),
-            "since_ms": status.since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
-            "publisher": {
-                "protocol": status.source.protocol,
-                "peer": status.source.peer,
-                "client": status.source.client,
-            },
-            "sessions": status.sessions,
-            "tracks": tracks,
-            "renditions": renditions,
-            "frames": status.frames,
-            "bytes": status.bytes,
-            "still": stream.still().is_some(),
-            "ladder": ladder.as_deref(),
-        })
+        if let Some(trouble) = ladder.and_then(|ladder| ladder.trouble.clone()) {
+            findings.push(Finding {
+                code: "ladder-trouble",
+                severity: Severity::Warning,
+                text: format!("The ladder is in trouble: {trouble}."),
+                remedy: "See the server's log; fewer or smaller rungs ([transcode] rungs) take less.".to_owned(),
+                since_ms: None,
+            });
+        }
+        findings
     }
+}
+
+/// Who watches a stream.
+#[derive(Clone, Copy, Debug, Default, JsonSchema, Serialize)]
+struct Watching {
+    hls: u64,
+    whep: u64,
+}
+
+impl Watching {
+    fn total(&self) -> u64 {
+        self.hls + self.whep
+    }
+}
+
+/// What is wrong with a stream, in plain words.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+struct Finding {
+    code: &'static str,
+    severity: Severity,
+    /// What happens.
+    text: String,
+    /// What to do about it.
+    remedy: String,
+    since_ms: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Severity {
+    Info,
+    Warning,
+    Problem,
+}
+
+/// A stream's health by what is wrong with it.
+fn health(findings: &[Finding]) -> &'static str {
+    match findings.iter().map(|finding| finding.severity).max() {
+        Some(Severity::Problem) => "problem",
+        Some(Severity::Warning) => "warning",
+        Some(Severity::Info) | None => "good",
+    }
+}
+
+fn millis(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+fn unix_millis() -> u64 {
+    millis(SystemTime::now())
 }
 
 /// Whether a host is `localhost` or an address, with or without a port.
@@ -176,33 +407,5 @@ fn names_this_machine(host: &str) -> bool {
     without_port.eq_ignore_ascii_case("localhost") || bare(without_port) || bare(host)
 }
 
-fn text(kind: &'static str, text: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Body::one(text.into()));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
-    response
-}
-
-/// Browsers of a few operators, and the scraper.
+/// Browsers of a few operators with their streams of events, and the scraper.
 const MOST_CONNECTIONS: usize = 64;
-
-const HOME: &str = "<!doctype html>
-<html lang=\"en\">
-<meta charset=\"utf-8\">
-<meta name=\"viewport\" content=\"width=device-width\">
-<title>Headwater</title>
-<h1>Headwater</h1>
-<ul>
-<li><a href=\"/api/v1/streams\">What is live</a></li>
-<li><a href=\"/api/v1/sessions\">Who publishes and watches over WebRTC</a></li>
-<li><a href=\"/api/v1/encoders\">What this machine encodes with</a></li>
-<li><a href=\"/metrics\">Metrics</a></li>
-<li><a href=\"/healthz\">Alive?</a></li>
-<li><a href=\"/readyz\">Ready for viewers?</a></li>
-</ul>
-</html>
-";

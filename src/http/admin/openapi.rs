@@ -3,15 +3,15 @@
 
 use std::sync::LazyLock;
 
+use hyper::Response;
 use hyper::header::{self, HeaderValue};
-use hyper::{Method, Response};
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::Operator;
 use super::call::Call;
-use super::routes::{Gives, Param, ROUTES, Route};
+use super::routes::{Gives, Param, ROUTES, Route, Verb};
 use crate::http::body::Body;
 use crate::http::problem::Problem;
 
@@ -31,7 +31,7 @@ fn made() -> Value {
     for route in ROUTES {
         let operation = operation(route, &mut generator);
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
-        path[route.method.as_str().to_ascii_lowercase()] = operation;
+        path[route.verb.name().to_ascii_lowercase()] = operation;
     }
     let mut schemas = generator.take_definitions(true);
     schemas.insert("Problem".to_owned(), problem());
@@ -75,12 +75,10 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
 /// `getStreamsHistory`, say.
 fn name(route: &Route) -> String {
     let words = route.path.trim_start_matches("/api/v1/").split('/').filter(|word| !word.starts_with('{'));
-    let one = if route.path.ends_with('}') && route.method != Method::POST { "One" } else { "" };
-    let words: String = words
-        .flat_map(|word| word.split(['-', '.']))
-        .map(|word| word[..1].to_ascii_uppercase() + &word[1..])
-        .collect();
-    format!("{}{one}{words}", route.method.as_str().to_ascii_lowercase())
+    let one = if route.path.ends_with('}') && route.verb != Verb::Post { "One" } else { "" };
+    let words: String =
+        words.flat_map(|word| word.split(['-', '.'])).map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect();
+    format!("{}{one}{words}", route.verb.name().to_ascii_lowercase())
 }
 
 fn parameters(route: &Route) -> Value {
@@ -156,7 +154,7 @@ mod tests {
         let document = made();
         let mut names = HashSet::new();
         for route in ROUTES {
-            let operation = &document["paths"][route.path][route.method.as_str().to_ascii_lowercase()];
+            let operation = &document["paths"][route.path][route.verb.name().to_ascii_lowercase()];
             assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "{operation}");
         }
         assert_eq!(names.len(), ROUTES.len());

@@ -13,8 +13,9 @@ use crate::http::body::Body;
 use crate::http::problem::Problem;
 
 /// One call.
+#[derive(Clone, Copy)]
 pub(super) struct Route {
-    pub(super) method: Method,
+    pub(super) verb: Verb,
     /// With `{...}` in place of what varies.
     pub(super) path: &'static str,
     /// What it does, in a line.
@@ -29,6 +30,29 @@ pub(super) struct Route {
     /// Statuses of its refusals, beside those that every call may have.
     pub(super) refuses: &'static [u16],
     pub(super) run: Run,
+}
+
+/// The methods that calls have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Get,
+    Post,
+    Delete,
+}
+
+impl Verb {
+    /// As HTTP has it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Verb::Get => "GET",
+            Verb::Post => "POST",
+            Verb::Delete => "DELETE",
+        }
+    }
+
+    fn takes(self, method: &Method) -> bool {
+        self.name() == method.as_str() || (self == Verb::Get && *method == Method::HEAD)
+    }
 }
 
 /// A parameter of a query.
@@ -59,6 +83,7 @@ pub(super) enum Gives {
 pub(super) type Shape = fn(&mut SchemaGenerator) -> Schema;
 
 /// Who answers.
+#[derive(Clone, Copy)]
 pub(super) enum Run {
     /// At once.
     Now(fn(&Operator, &Call) -> Result<Response<Body>, Problem>),
@@ -83,11 +108,10 @@ pub(super) fn find(method: &Method, path: &str) -> Found {
     let mut others = Vec::new();
     for route in ROUTES {
         let Some(params) = params(route.path, path) else { continue };
-        let head = *method == Method::HEAD && route.method == Method::GET;
-        if route.method == *method || head {
+        if route.verb.takes(method) {
             return Found::Route(route, params);
         }
-        others.push(route.method.as_str());
+        others.push(route.verb.name());
     }
     if others.is_empty() { Found::Nothing } else { Found::OtherMethods(others.join(", ")) }
 }
@@ -99,7 +123,9 @@ fn params(pattern: &str, path: &str) -> Option<Vec<String>> {
     loop {
         match (wanted.next(), found.next()) {
             (None, None) => return Some(params),
-            (Some(wanted), Some(found)) if wanted.starts_with('{') && !found.is_empty() => params.push(found.to_owned()),
+            (Some(wanted), Some(found)) if wanted.starts_with('{') && !found.is_empty() => {
+                params.push(found.to_owned())
+            }
             (Some(wanted), Some(found)) if wanted == found => {}
             _ => return None,
         }
@@ -107,15 +133,15 @@ fn params(pattern: &str, path: &str) -> Option<Vec<String>> {
 }
 
 const fn get(path: &'static str, about: &'static str, gives: Gives, run: Run) -> Route {
-    Route { method: Method::GET, path, about, open: false, query: &[], takes: None, gives, refuses: &[], run }
+    Route { verb: Verb::Get, path, about, open: false, query: &[], takes: None, gives, refuses: &[], run }
 }
 
 const fn post(path: &'static str, about: &'static str, gives: Gives, run: Run) -> Route {
-    Route { method: Method::POST, ..get(path, about, gives, run) }
+    Route { verb: Verb::Post, ..get(path, about, gives, run) }
 }
 
 const fn delete(path: &'static str, about: &'static str, run: Run) -> Route {
-    Route { method: Method::DELETE, refuses: &[404], ..get(path, about, Gives::Nothing, run) }
+    Route { verb: Verb::Delete, refuses: &[404], ..get(path, about, Gives::Nothing, run) }
 }
 
 fn shape<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
@@ -129,9 +155,16 @@ const fn one<T: JsonSchema>() -> Gives {
 const OFFSET: Param = Param { name: "offset", range: Some((0, 1_000_000)), about: "How many to leave out." };
 const LIMIT: Param = Param { name: "limit", range: Some((1, 1_000)), about: "How many to give at most." };
 const STREAM: Param = Param { name: "stream", range: None, about: "Of this stream alone." };
-const PROTOCOL: Param = Param { name: "protocol", range: None, about: "Of this protocol alone: rtmp, whip, whep or hls." };
+const PROTOCOL: Param =
+    Param { name: "protocol", range: None, about: "Of this protocol alone: rtmp, whip, whep or hls." };
 const AFTER: Param =
     Param { name: "after", range: Some((0, u64::MAX)), about: "Events with greater ids; Last-Event-ID says the same." };
+
+const AT: Param = Param {
+    name: "at",
+    range: Some((0, u64::MAX)),
+    about: "Any number: another one for another picture, past a cache.",
+};
 
 /// All calls.
 pub(super) static ROUTES: &[Route] = &[
@@ -146,7 +179,12 @@ pub(super) static ROUTES: &[Route] = &[
     get("/api/v1/version", "Which server this is.", one::<process::Version>(), Run::Now(process::version)),
     get("/api/v1/server", "How the server does.", one::<process::ServerShown>(), Run::Now(process::server)),
     get("/api/v1/encoders", "What this machine encodes with.", one::<process::Encoders>(), Run::Now(process::encoders)),
-    post("/api/v1/drain", "Takes no new work, and ends when viewers have finished.", Gives::Accepted, Run::Now(process::drain)),
+    post(
+        "/api/v1/drain",
+        "Takes no new work, and ends when viewers have finished.",
+        Gives::Accepted,
+        Run::Now(process::drain),
+    ),
     Route {
         query: &[OFFSET, LIMIT],
         ..get("/api/v1/streams", "What is live.", one::<streams::List>(), Run::Now(streams::list))
@@ -165,6 +203,7 @@ pub(super) static ROUTES: &[Route] = &[
         )
     },
     Route {
+        query: &[AT],
         refuses: &[404],
         ..get("/api/v1/streams/{stream}/still.jpg", "A recent picture of it.", Gives::Jpeg, Run::Now(streams::still))
     },
@@ -184,7 +223,12 @@ pub(super) static ROUTES: &[Route] = &[
     Route {
         takes: Some(shape::<streams::Mark>),
         refuses: &[400, 404, 413, 415],
-        ..post("/api/v1/streams/{stream}/mark", "Puts a mark among its events.", Gives::Nothing, Run::Now(streams::mark))
+        ..post(
+            "/api/v1/streams/{stream}/mark",
+            "Puts a mark among its events.",
+            Gives::Nothing,
+            Run::Now(streams::mark),
+        )
     },
     Route {
         refuses: &[400, 404, 409],
@@ -200,7 +244,12 @@ pub(super) static ROUTES: &[Route] = &[
         ..get("/api/v1/sessions", "Who publishes and who watches.", one::<sessions::List>(), Run::Now(sessions::list))
     },
     delete("/api/v1/sessions/{id}", "Ends a session.", Run::Now(sessions::end)),
-    get("/api/v1/keys", "The keys that open streams, without their secrets.", one::<keys::List>(), Run::Now(keys::list)),
+    get(
+        "/api/v1/keys",
+        "The keys that open streams, without their secrets.",
+        one::<keys::List>(),
+        Run::Now(keys::list),
+    ),
     Route {
         takes: Some(shape::<keys::NewKey>),
         refuses: &[400, 409, 413, 415],
@@ -226,7 +275,12 @@ pub(super) static ROUTES: &[Route] = &[
     },
     Route {
         query: &[LIMIT],
-        ..get("/api/v1/audit", "Who changed what, the newest first.", one::<account::AuditList>(), Run::Now(account::audit))
+        ..get(
+            "/api/v1/audit",
+            "Who changed what, the newest first.",
+            one::<account::AuditList>(),
+            Run::Now(account::audit),
+        )
     },
     Route {
         query: &[STREAM, AFTER],
@@ -264,8 +318,8 @@ mod tests {
     fn no_two_calls_are_the_same() {
         for (at, route) in ROUTES.iter().enumerate() {
             assert!(route.path.starts_with("/api/v1/") && route.about.ends_with('.'), "{}", route.path);
-            let twin = ROUTES[..at].iter().find(|other| other.path == route.path && other.method == route.method);
-            assert!(twin.is_none(), "{} {}", route.method, route.path);
+            let twin = ROUTES[..at].iter().find(|other| other.path == route.path && other.verb == route.verb);
+            assert!(twin.is_none(), "{:?} {}", route.verb, route.path);
         }
     }
 }

@@ -230,6 +230,7 @@ impl Entry {
         RungStatus {
             name: spec.name.clone(),
             state: self.rung.state().name(),
+            order: self.rung.order().name(),
             width: spec.pictures.as_ref().map_or(0, |pictures| pictures.width),
             height: spec.pictures.as_ref().map_or(0, |pictures| pictures.height),
             bitrate: spec.pictures.as_ref().map_or(0, |pictures| pictures.bitrate),

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::encoders::{self, Job};
@@ -14,7 +15,7 @@ use super::encoders::{self, Job};
 pub const H264_ENCODER: &str = "h264 encoder";
 
 /// What became of one element that was looked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Probed {
     /// [`H264_ENCODER`], `aac encoder`, `opus encoder` or `decoder`.
     pub kind: String,

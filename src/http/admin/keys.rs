@@ -1,0 +1,117 @@
+//! Calls about keys: list, make, rotate, revoke. A secret is in the one answer that makes it, and nowhere else.
+
+use hyper::{Response, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Operator;
+use super::call::{Call, done, json};
+use super::routes::Answering;
+use crate::access::{self, KeyError, KeyGrant, KeyId, KeyInfo, StreamPattern};
+use crate::http::body::Body;
+use crate::http::problem::Problem;
+
+/// All keys.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct List {
+    #[schemars(with = "Vec<KeyShown>")]
+    keys: Vec<KeyInfo>,
+}
+
+/// A key, as [`KeyInfo`] writes itself.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it stands for the shape alone")]
+struct KeyShown {
+    id: String,
+    label: String,
+    /// A name or pattern; null opens every name.
+    stream: Option<String>,
+    /// `publish` or `play`.
+    grant: String,
+    made_ms: Option<u64>,
+    used_ms: Option<u64>,
+    /// `config` or `stored`.
+    origin: String,
+}
+
+/// The body that makes a key.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewKey {
+    /// A name or pattern; none opens every name.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    stream: Option<StreamPattern>,
+    /// `publish`, which it is by default, or `play`.
+    #[serde(default)]
+    #[schemars(with = "Grants")]
+    grant: KeyGrant,
+    /// What the operator calls it: at most 100 characters on one line.
+    #[serde(default)]
+    label: String,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it stands for the shape alone")]
+enum Grants {
+    Publish,
+    Play,
+}
+
+/// A key that was made, and its secret.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Made {
+    #[serde(flatten)]
+    #[schemars(with = "KeyShown")]
+    key: KeyInfo,
+    secret: String,
+}
+
+/// `GET /api/v1/keys`
+pub(super) fn list(operator: &Operator, _: &Call) -> Result<Response<Body>, Problem> {
+    json(StatusCode::OK, &List { keys: operator.access.keys() })
+}
+
+/// `POST /api/v1/keys`
+pub(super) fn make<'a>(operator: &'a Operator, call: &'a Call) -> Answering<'a> {
+    Box::pin(async move {
+        let NewKey { stream, grant, label } = call.json()?;
+        let made = operator.access.make_key(access::NewKey { stream, grant, label }).await;
+        let id = made.as_ref().map_or_else(|_| String::new(), |made| made.key.id.to_string());
+        let made = operator.noted(call, "operator.key.make", &id, made.map_err(problem))?;
+        json(StatusCode::CREATED, &shown(made))
+    })
+}
+
+/// `POST /api/v1/keys/{id}/rotate`
+pub(super) fn rotate<'a>(operator: &'a Operator, call: &'a Call) -> Answering<'a> {
+    Box::pin(async move {
+        let made = operator.access.rotate_key(&KeyId::new(call.first())).await;
+        let made = operator.noted(call, "operator.key.rotate", call.first(), made.map_err(problem))?;
+        json(StatusCode::OK, &shown(made))
+    })
+}
+
+/// `DELETE /api/v1/keys/{id}`
+pub(super) fn revoke<'a>(operator: &'a Operator, call: &'a Call) -> Answering<'a> {
+    Box::pin(async move {
+        let revoked = operator.access.revoke_key(&KeyId::new(call.first())).await;
+        operator.noted(call, "operator.key.revoke", call.first(), revoked.map_err(problem))?;
+        Ok(done())
+    })
+}
+
+fn shown(made: access::Made) -> Made {
+    Made { key: made.key, secret: made.secret.reveal().to_owned() }
+}
+
+fn problem(error: KeyError) -> Problem {
+    let status = match error {
+        KeyError::TooMany(_) | KeyError::Configured(_) => StatusCode::CONFLICT,
+        KeyError::Label => StatusCode::BAD_REQUEST,
+        KeyError::Unknown(_) => StatusCode::NOT_FOUND,
+        KeyError::Write(_) | KeyError::Random(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    Problem::new(status, error.to_string())
+}

@@ -1,0 +1,261 @@
+//! Calls about streams: what each is, what it did, and what the operator does to it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json as object;
+
+use super::call::{Call, done, json};
+use super::sampler::{Ingest, STEP, Sample};
+use super::sessions::KICKED;
+use super::{Finding, Operator, Watching, health, millis};
+use crate::http::body::Body;
+use crate::http::problem::Problem;
+use crate::hub::{Order, Stream};
+use crate::media::Config;
+use crate::transcode::{LadderStatus, Transcoder};
+
+/// A page of streams.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct List {
+    streams: Vec<StreamShown>,
+    /// How many there are in all.
+    total: usize,
+}
+
+/// One stream.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct StreamShown {
+    name: String,
+    /// `starting`, `live`, `waiting` or `ended`.
+    state: &'static str,
+    /// In the addresses of its media; None before its first segment.
+    epoch: Option<u64>,
+    since_ms: u64,
+    publisher: PublisherShown,
+    /// Publishing sessions so far.
+    sessions: u64,
+    tracks: Vec<Track>,
+    renditions: Vec<RenditionShown>,
+    frames: u64,
+    bytes: u64,
+    /// There is a picture of it.
+    still: bool,
+    ladder: Option<LadderStatus>,
+    ingest: Ingest,
+    viewers: Watching,
+    /// `good`, `warning` or `problem`.
+    health: &'static str,
+    findings: Vec<Finding>,
+}
+
+/// Who publishes, or did last.
+#[derive(JsonSchema, Serialize)]
+struct PublisherShown {
+    protocol: &'static str,
+    peer: String,
+    client: String,
+    /// The id of the key that let it in.
+    key: Option<String>,
+}
+
+#[derive(JsonSchema, Serialize)]
+struct Track {
+    /// `video` or `audio`.
+    kind: &'static str,
+    /// `H.264`, say.
+    codec: &'static str,
+    /// RFC 6381.
+    codecs: String,
+    width: Option<u32>,
+    height: Option<u32>,
+    channels: Option<u32>,
+    rate: Option<u32>,
+}
+
+/// How far a rendition is.
+#[derive(JsonSchema, Serialize)]
+struct RenditionShown {
+    name: String,
+    msn: u64,
+    part: u64,
+}
+
+/// What a stream did, second by second.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct History {
+    step_s: u64,
+    samples: Vec<Sample>,
+}
+
+/// The body of a mark.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mark {
+    /// At most 200 characters on one line.
+    text: String,
+}
+
+/// `GET /api/v1/streams`
+pub(super) fn list(operator: &Operator, call: &Call) -> Result<Response<Body>, Problem> {
+    let streams = operator.hub.streams();
+    let total = streams.len();
+    let page = streams.iter().skip(call.number("offset", 0) as usize).take(call.number("limit", 1_000) as usize);
+    let viewers = operator.viewers();
+    let watching = |stream: &Stream| viewers.get(stream.name().as_str()).copied().unwrap_or_default();
+    let streams = page.map(|stream| shown(operator, stream, watching(stream))).collect();
+    json(StatusCode::OK, &List { streams, total })
+}
+
+/// `GET /api/v1/streams/{stream}`
+pub(super) fn one(operator: &Operator, call: &Call) -> Result<Response<Body>, Problem> {
+    let stream = found(operator, call)?;
+    let watching = operator.viewers().get(stream.name().as_str()).copied().unwrap_or_default();
+    json(StatusCode::OK, &shown(operator, &stream, watching))
+}
+
+/// `GET /api/v1/streams/{stream}/history`
+pub(super) fn history(operator: &Operator, call: &Call) -> Result<Response<Body>, Problem> {
+    let stream = found(operator, call)?;
+    let samples = operator.sampler.history(stream.name().as_str());
+    json(StatusCode::OK, &History { step_s: STEP.as_secs(), samples })
+}
+
+/// `GET /api/v1/streams/{stream}/still.jpg`
+pub(super) fn still(operator: &Operator, call: &Call) -> Result<Response<Body>, Problem> {
+    let jpeg = operator.hls.still(call.first()).map_err(|refusal| Problem::not_found(refusal.to_string()))?;
+    Ok(picture(jpeg))
+}
+
+/// `POST /api/v1/streams/{stream}/end`
+pub(super) fn end(operator: &Operator, call: &Call) -> Result<Response<Body>, Problem> {
+    let ended = if operator.hub.finish(call.stream()?.as_str(), ENDED) { Ok(()) } else { Err(no_such()) };
+    operator.noted(call, "operator.stream.end", call.first(), ended)?;
+    Ok(done())
+}
+
+/// `POST /api/v1/streams/{stream}/kick`
+pub(super) fn kick(operator: &Operator, call: &Call) -> Result<Response<Body>, Problem> {
+    let stream = found(operator, call)?;
+    let nobody = || Problem::new(StatusCode::CONFLICT, "nobody publishes this stream at the moment");
+    let kicked = if operator.hub.kick(stream.name().as_str(), KICKED) { Ok(()) } else { Err(nobody()) };
+    operator.noted(call, "operator.stream.kick", call.first(), kicked)?;
+    Ok(done())
+}
+
+/// `POST /api/v1/streams/{stream}/mark`
+pub(super) fn mark(operator: &Operator, call: &Call) -> Result<Response<Body>, Problem> {
+    let stream = found(operator, call)?;
+    let Mark { text } = call.json()?;
+    if text.is_empty() || text.chars().count() > LONGEST_MARK || text.chars().any(char::is_control) {
+        return Err(Problem::bad_request(format!("a mark has 1 to {LONGEST_MARK} characters on one line")));
+    }
+    operator.events.say("stream.marked", Some(stream.name().as_str()), object!({ "text": text }));
+    operator.noted(call, "operator.stream.mark", call.first(), Ok(()))?;
+    Ok(done())
+}
+
+/// `POST /api/v1/streams/{stream}/rungs/{rung}/{order}`
+pub(super) fn rung(operator: &Operator, call: &Call) -> Result<Response<Body>, Problem> {
+    let stream = found(operator, call)?;
+    let [_, rung, order] = call.params.as_slice() else { return Err(no_such()) };
+    let order = Order::of(order).ok_or_else(|| Problem::bad_request("a rung takes start, stop or auto"))?;
+    let ladder = stream.ladder().borrow().clone();
+    let ladder = ladder.ok_or_else(|| Problem::new(StatusCode::CONFLICT, "the stream has no ladder, or not yet"))?;
+    let ordered =
+        if ladder.order(rung, order) { Ok(()) } else { Err(Problem::not_found("the stream has no such rung")) };
+    let event = match order {
+        Order::Auto => "operator.stream.rung.auto",
+        Order::Start => "operator.stream.rung.start",
+        Order::Stop => "operator.stream.rung.stop",
+    };
+    operator.noted(call, event, call.first(), ordered)?;
+    Ok(done())
+}
+
+/// Under an address with another `at` for each picture, as pages ask for it, it may be kept.
+fn picture(jpeg: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::one(jpeg));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=60"));
+    response
+}
+
+fn found(operator: &Operator, call: &Call) -> Result<Arc<Stream>, Problem> {
+    operator.hub.stream(call.stream()?.as_str()).ok_or_else(no_such)
+}
+
+fn no_such() -> Problem {
+    Problem::not_found("no such stream is on the air")
+}
+
+fn shown(operator: &Operator, stream: &Stream, viewers: Watching) -> StreamShown {
+    let status = stream.status();
+    let name = stream.name().as_str();
+    let progress = operator.hls.progress(name);
+    let renditions = progress.iter().flat_map(|progress| &progress.renditions);
+    let findings = operator.findings(stream, &status);
+    StreamShown {
+        name: name.to_owned(),
+        state: status.state.name(),
+        epoch: progress.as_ref().map(|progress| progress.epoch),
+        since_ms: millis(status.since),
+        publisher: PublisherShown {
+            protocol: status.source.protocol,
+            peer: status.source.peer.to_string(),
+            client: status.source.client.clone(),
+            key: status.source.key.as_ref().map(ToString::to_string),
+        },
+        sessions: status.sessions,
+        tracks: [&status.video, &status.audio].into_iter().flatten().map(|config| track(config)).collect(),
+        renditions: renditions
+            .map(|(name, msn, part)| RenditionShown { name: name.clone(), msn: *msn, part: *part })
+            .collect(),
+        frames: status.frames,
+        bytes: status.bytes,
+        still: stream.still_at().is_some(),
+        ladder: operator
+            .transcoder
+            .as_ref()
+            .and_then(|transcoder: &Transcoder| transcoder.ladder(name))
+            .map(|ladder| (*ladder).clone()),
+        ingest: operator.sampler.ingest(name).unwrap_or_default(),
+        viewers,
+        health: health(&findings),
+        findings,
+    }
+}
+
+fn track(config: &Config) -> Track {
+    let (codec, codecs) = (config.codec().name(), config.codecs().to_owned());
+    match config {
+        Config::Video(video) => Track {
+            kind: "video",
+            codec,
+            codecs,
+            width: Some(video.width),
+            height: Some(video.height),
+            channels: None,
+            rate: None,
+        },
+        Config::Audio(audio) => Track {
+            kind: "audio",
+            codec,
+            codecs,
+            width: None,
+            height: None,
+            channels: Some(audio.channels),
+            rate: Some(audio.sample_rate),
+        },
+    }
+}
+
+/// What a publisher is told whose stream the operator ends.
+const ENDED: &str = "the operator of this server ended the stream";
+/// Characters of a mark.
+const LONGEST_MARK: usize = 200;
