@@ -1,11 +1,18 @@
 //! Who may publish under which name: stream names, secrets, and the answer to a stream key. A leaf that every ingest
 //! asks. Secrets compare in constant time and print as dots; nothing here reads a file or a socket.
 
+pub mod base64url;
+mod network;
+mod play_secret;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
+
+pub use network::network;
+pub use play_secret::{PlaySecret, Signer};
 
 /// The name of a stream, as it stands in URLs: 1 to 64 of `A-Z a-z 0-9 - _ .`, not starting with a dot.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -11,8 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::Access;
+use crate::access::{Access, PlaySecret};
 use crate::config::{self, Config};
+use crate::events::Events;
 use crate::hls::{self, Hls};
 use crate::http::{self, Admin, Edge};
 use crate::hub::{self, Hub};
@@ -124,7 +125,11 @@ impl Server {
         let webrtc = config.webrtc.enabled.then(|| WebRtc::start(webrtc_settings(&config), hub.clone())).transpose()?;
         let access = Access::new(config.access.keys.clone());
         let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone())).transpose()?;
-        let edge = Edge::start(http_settings(&config), hls.clone(), https, signalling)?;
+        let events = Events::new();
+        let secret = PlaySecret::open(&config.data.dir)
+            .map_err(|source| Error::Data { path: config.data.dir.join("play-secret"), source })?;
+        let viewers = http::Viewers::new(viewer_policy(&config), &secret, webrtc.clone(), events);
+        let edge = Edge::start(http_settings(&config), hls.clone(), https, signalling, viewers.clone())?;
         let shown = (hub.clone(), hls.clone(), transcoder.clone(), webrtc.clone());
         let admin = Admin::start(config.admin.listen, shown, edge.readiness())?;
 
@@ -135,6 +140,7 @@ impl Server {
         let keep = stop.clone();
         server.tasks.spawn(async move { hub_keeper.keep(keep).await });
         let follow = stop.clone();
+        server.tasks.spawn(stop.clone().run_until_cancelled_owned(viewers.keep(hls.clone())));
         server.tasks.spawn(async move { hls.follow(follow).await });
         if let Some(transcoder) = transcoder {
             server.tasks.spawn(transcoder.follow(stop.clone()));
@@ -405,6 +411,10 @@ fn rtmp_settings(config: &config::Rtmp) -> rtmp::Settings {
         limits: rtmp::chunk::Limits { message: config.max_message.bytes(), ..defaults.limits },
         ..defaults
     }
+}
+
+fn viewer_policy(config: &Config) -> http::Policy {
+    http::Policy { ids: config.hls.viewer_ids, ..http::Policy::default() }
 }
 
 fn http_settings(config: &Config) -> http::Settings {

@@ -264,6 +264,8 @@ pub struct Hls {
     pub linger: Time,
     /// How long the first playlist request waits for the first segment.
     pub start_timeout: Time,
+    /// Multivariant playlists give every player an id, by which viewers are counted.
+    pub viewer_ids: bool,
 }
 
 impl Default for Hls {
@@ -276,6 +278,7 @@ impl Default for Hls {
             window: Time::secs(30),
             linger: Time::secs(60),
             start_timeout: Time::secs(15),
+            viewer_ids: true,
         }
     }
 }

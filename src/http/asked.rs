@@ -1,6 +1,8 @@
 //! What a request asks, copied out of it. A request's own headers are slices of its connection's read buffer, and would
 //! keep 8 KiB of it for each one that is held; this keeps some hundred bytes.
 
+use std::net::IpAddr;
+
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Uri};
@@ -23,11 +25,16 @@ pub(super) struct Asked {
     pub(super) origin: Option<HeaderValue>,
     /// The authority the client means: of the URI, else of the Host header.
     pub(super) host: Option<Box<str>>,
+    /// What a player calls itself, cut short; of requests for playlists alone.
+    pub(super) agent: Option<Box<str>>,
+    /// Who asks, where it is known.
+    pub(super) peer: Option<IpAddr>,
 }
 
 impl Asked {
-    pub(super) fn of(request: &Request<Incoming>) -> Asked {
-        Asked::new(request.method(), request.uri(), request.headers(), !request.body().is_end_stream())
+    pub(super) fn of(request: &Request<Incoming>, peer: Option<IpAddr>) -> Asked {
+        let asked = Asked::new(request.method(), request.uri(), request.headers(), !request.body().is_end_stream());
+        Asked { peer, ..asked }
     }
 
     fn new(method: &Method, uri: &Uri, headers: &HeaderMap, has_body: bool) -> Asked {
@@ -44,6 +51,8 @@ impl Asked {
             range: one(header::RANGE),
             // A copy: a clone would be a slice of the buffer again.
             origin: headers.get(header::ORIGIN).and_then(|origin| HeaderValue::from_bytes(origin.as_bytes()).ok()),
+            agent: uri.path().ends_with(".m3u8").then(|| agent(headers)).flatten(),
+            peer: None,
             host: uri.authority().map(|authority| authority.as_str().into()).or_else(|| one(header::HOST)),
         }
     }
@@ -64,11 +73,20 @@ impl Asked {
     }
 }
 
+/// What a client calls itself, as it may be shown: without control characters, and not for ever.
+fn agent(headers: &HeaderMap) -> Option<Box<str>> {
+    let agent = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    Some(agent.get(..LONGEST_AGENT).unwrap_or(agent).into())
+}
+
 /// All values of a header that may come several times, as one list.
 fn joined(headers: &HeaderMap, name: HeaderName) -> Option<Box<str>> {
     let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     (!values.is_empty()).then(|| values.join(",").into())
 }
+
+/// Characters of a client's name.
+const LONGEST_AGENT: usize = 128;
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@ use super::counters::{Counters, Places};
 use super::error::Error;
 use super::pages::Pages;
 use super::viewer::{self, Viewer};
+use super::viewers::Viewers;
 use super::worker::{Crew, Shared};
 use super::{Settings, Signalling, Source, socket};
 
@@ -30,12 +31,13 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Binds the addresses and starts the threads.
+    /// Binds the addresses and starts the threads. `viewers` are told of who watches.
     pub fn start<S: Source>(
         settings: Settings,
         source: S,
         tls: Option<Arc<rustls::ServerConfig>>,
         signalling: Option<Signalling>,
+        viewers: Viewers,
     ) -> Result<Edge, StartError> {
         let threads = match settings.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -62,6 +64,7 @@ impl Edge {
             origins: Origins::new(&settings.allow_origins),
             counters: counters.clone(),
             readiness: readiness.clone(),
+            viewers,
             signalling,
         };
         let shared = Shared {

@@ -32,6 +32,7 @@ mod socket;
 mod source;
 mod still;
 mod viewer;
+mod viewers;
 mod watched;
 mod worker;
 
@@ -40,3 +41,4 @@ pub use edge::{Edge, Readiness, StartError};
 pub use settings::Settings;
 pub use signalling::{IceServer, Signalling};
 pub use source::Source;
+pub use viewers::{Counts, Policy, ViewerInfo, Viewers};

@@ -15,6 +15,8 @@ use serde_json::json;
 use super::body::Body;
 use super::cors::Origins;
 use super::edge::Readiness;
+use super::error::Error;
+use super::viewers::Viewers;
 use crate::access::{Access, Refused, StreamName};
 use crate::hub::PublishError;
 use crate::webrtc::{Answered, Client, Patched, Refusal, WebRtc};
@@ -115,17 +117,26 @@ impl Problem {
     }
 }
 
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        let problem = Problem::new(error.status(), error.to_string());
+        match error.retry_after() {
+            Some(seconds) => problem.with(header::RETRY_AFTER, seconds.to_string()),
+            None => problem,
+        }
+    }
+}
+
 impl Signalling {
     /// Answers a request for one of our paths.
     pub(super) async fn respond(
         &self,
         request: Request<Incoming>,
         ends: Ends,
-        origins: &Origins,
-        readiness: &Readiness,
+        (origins, readiness, viewers): (&Origins, &Readiness, &Viewers),
     ) -> Response<Body> {
         let origin = request.headers().get(header::ORIGIN).and_then(|o| HeaderValue::from_bytes(o.as_bytes()).ok());
-        let served = self.serve(request, ends, readiness).await;
+        let served = self.serve(request, ends, readiness, viewers).await;
         let mut response = served.unwrap_or_else(Problem::response);
         origins.open(origin.as_ref(), response.headers_mut());
         let headers = response.headers_mut();
@@ -139,6 +150,7 @@ impl Signalling {
         request: Request<Incoming>,
         ends: Ends,
         readiness: &Readiness,
+        viewers: &Viewers,
     ) -> Result<Response<Body>, Problem> {
         let (head, body) = request.into_parts();
         let place = place(head.uri.path())?;
@@ -157,8 +169,9 @@ impl Signalling {
                         .with(header::RETRY_AFTER, "1"));
                 }
                 let name = StreamName::new(name).map_err(|bad| Problem::new(StatusCode::NOT_FOUND, bad.to_string()))?;
-                if protocol == Protocol::Whip {
-                    self.admit(&name, &head.headers, ends.peer.ip())?;
+                match protocol {
+                    Protocol::Whip => self.admit(&name, &head.headers, ends.peer.ip())?,
+                    Protocol::Whep => viewers.room(name.as_str(), ends.peer.ip()).map_err(Problem::from)?,
                 }
                 expect(&head.headers, "application/sdp")?;
                 let offer = text(body).await?;
@@ -173,7 +186,11 @@ impl Signalling {
                         self.webrtc.play(&name, &offer, &client, self.wait, rung).await
                     }
                 };
-                Ok(self.created(protocol, &name, answered.map_err(problem)?))
+                let answered = answered.map_err(problem)?;
+                if protocol == Protocol::Whep {
+                    viewers.offered(&answered.id, name.as_str(), client.peer.ip(), &client.agent);
+                }
+                Ok(self.created(protocol, &name, answered))
             }
             (Place::Session(_, name, id), Method::PATCH) => {
                 self.of_stream(name, id)?;

@@ -22,8 +22,9 @@ use super::error::Error;
 use super::pages::Pages;
 use super::route::Route;
 use super::signalling::{self, Ends, Signalling};
+use super::viewers::Viewers;
 use super::{Source, directives, media, playlist, still};
-use crate::hls::Reload;
+use crate::hls::Refusal;
 
 /// Everything an answer to a viewer is made from.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub(super) struct Viewer<S> {
     pub(super) origins: Origins,
     pub(super) counters: Arc<Counters>,
     pub(super) readiness: Readiness,
+    pub(super) viewers: Viewers,
     /// None where WebRTC is off.
     pub(super) signalling: Option<Signalling>,
 }
@@ -46,7 +48,8 @@ impl<S: Source> Respond for Arc<Viewer<S>> {
         let viewer = self.clone();
         Box::pin(async move {
             let Some(signalling) = &viewer.signalling else { return Error::Draining.response() };
-            let response = signalling.respond(request, ends, &viewer.origins, &viewer.readiness).await;
+            let response =
+                signalling.respond(request, ends, (&viewer.origins, &viewer.readiness, &viewer.viewers)).await;
             viewer.counters.request(Kind::Signalling, response.status());
             response
         })
@@ -84,14 +87,24 @@ impl<S: Source> Viewer<S> {
             Route::Alive => Ok(plain("ok\n")),
             Route::Ready => self.readiness.response(),
             Route::Multivariant { name } => {
-                let Reload { plain, .. } = directives::read(asked.query())?;
-                let rendered = self.held(pin!(self.source.multivariant(name, plain))).await?;
-                Ok(playlist::response(&rendered, asked))
+                let directives = directives::read(asked.query())?;
+                let rendered = self.held(pin!(self.source.multivariant(name, directives.reload.plain))).await?;
+                Ok(match self.viewers.name(name, directives.viewer) {
+                    Some(id) => playlist::personal(&rendered, &id, asked),
+                    None => playlist::response(&rendered, asked),
+                })
             }
             Route::Playlist { name, rendition } => {
-                let reload = directives::read(asked.query())?;
-                let rendered = self.held(pin!(self.source.playlist(name, rendition, reload))).await?;
-                Ok(playlist::response(&rendered, asked))
+                let directives = directives::read(asked.query())?;
+                let present = self.viewers.attend((name, rendition), directives.viewer, asked)?;
+                let rendered = self.held(pin!(self.source.playlist(name, rendition, directives.reload))).await;
+                if let Some(present) = &present {
+                    present.still()?;
+                    if matches!(rendered, Err(Refusal::NotFound(_))) {
+                        present.over();
+                    }
+                }
+                Ok(playlist::response(&rendered?, asked))
             }
             Route::Still { name } => Ok(still::response(self.source.still(name)?, asked)),
             Route::Media { name, epoch, rendition, file } => {

@@ -9,6 +9,8 @@ export interface Rung {
   bitrate: number;
   /** For those who only listen. An engine that plays pictures lists it, but cannot choose it. */
   sound: boolean;
+  /** What its address carries to tell this viewer from others, `?viewer=ID`; empty if nothing. */
+  viewer: string;
 }
 
 /** No rung is chosen by hand. */

@@ -4,7 +4,7 @@ import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type HlsConfig, 
 import { AUTO, type Engine, type EngineEvent, type Pictures, type Rung, type Window } from './engine';
 import { Load } from './load';
 import { epochOf } from './probe';
-import { keyOf, soundOf } from './variants';
+import { keyOf, soundOf, viewerOf } from './variants';
 
 export class HlsEngine implements Engine {
   readonly protocol = `LL-HLS, hls.js ${Hls.version}`;
@@ -59,6 +59,7 @@ export class HlsEngine implements Engine {
       height: level.height,
       bitrate: level.bitrate,
       sound: false,
+      viewer: viewerOf(level.uri),
     }));
     return this.sound ? [...pictures, this.sound] : pictures;
   }

@@ -1,7 +1,7 @@
 // Asks the server whether a stream is on the air: the multivariant playlist, and for the difference between live and over
 // one media playlist. Called by the session while it waits; never while a player runs.
 
-import { variantsOf } from './variants';
+import { unnamed, variantsOf } from './variants';
 
 export type Answer =
   | { kind: 'live' }
@@ -25,7 +25,7 @@ export async function probe(playlist: string, fetcher: Fetch = (url, init) => fe
     if (typeof first !== 'string') return first;
     const media = firstVariant(first);
     if (media === null) return isOver(first) ? { kind: 'over' } : { kind: 'live' };
-    const second = await ask(new URL(media, new URL(playlist, location.href)).href, fetcher);
+    const second = await ask(new URL(unnamed(media), new URL(playlist, location.href)).href, fetcher);
     if (typeof second !== 'string') return second;
     return isOver(second) ? { kind: 'over' } : { kind: 'live' };
   } catch {

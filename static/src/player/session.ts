@@ -107,6 +107,8 @@ export class Session {
   private quality: string;
   /** As the multivariant playlist has them; none while no engine runs. */
   private rungs: Rung[] = [];
+  /** The id that the server knows this viewer by, as a query; empty before it gave one. */
+  private viewer = '';
   private reason = '';
   private probeTimer = 0;
   private probeAt = 0;
@@ -320,9 +322,10 @@ export class Session {
       return;
     }
     const alone = this.soundAlone();
-    const url = alone ? `${this.folder}${alone.key}.m3u8` : this.url;
+    // Under the id that it has, so that whoever comes back is nobody new.
+    const url = alone ? `${this.folder}${alone.key}.m3u8${alone.viewer}` : this.url + this.viewer;
     if (HlsEngine.supported()) this.engine = new HlsEngine(this.video, url, tell, this.quality);
-    else if (NativeEngine.supported(this.video)) this.engine = new NativeEngine(this.video, this.url, tell);
+    else if (NativeEngine.supported(this.video)) this.engine = new NativeEngine(this.video, url, tell);
     else this.rest('unplayable', 'This browser has neither Media Source Extensions nor HLS of its own.');
     this.changed();
   }
@@ -414,6 +417,7 @@ export class Session {
   private learn(): void {
     if (this.soundAlone()) return;
     this.rungs = this.engine?.rungs ?? [];
+    this.viewer = this.rungs[0]?.viewer || this.viewer;
     if (this.soundAlone()) this.engage();
   }
 
