@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{Access, PlaySecret};
+use crate::access::{self, Access, KeyId, PlaySecret};
 use crate::config::{self, Config};
 use crate::events::Events;
 use crate::hls::{self, Hls};
@@ -45,6 +46,9 @@ pub enum Error {
     /// The certificate or its key cannot be used.
     #[error(transparent)]
     Tls(#[from] tls::Error),
+    /// Nobody can know who may do what.
+    #[error(transparent)]
+    Access(#[from] access::Error),
     /// The data directory cannot be made or written.
     #[error("data.dir: cannot use {path}: {source}; make it writable for this user, or set data.dir", path = path.display())]
     Data {
@@ -65,7 +69,7 @@ impl Error {
             Error::Http(http::StartError::Bind { .. })
             | Error::Rtmp { .. }
             | Error::Webrtc(webrtc::StartError::Bind { .. }) => 3,
-            Error::Http(http::StartError::NoCertificate) | Error::Tls(_) | Error::Data { .. } => 2,
+            Error::Http(http::StartError::NoCertificate) | Error::Tls(_) | Error::Access(_) | Error::Data { .. } => 2,
             Error::Http(http::StartError::Thread(_)) | Error::Webrtc(_) | Error::Start(_) => 1,
         }
     }
@@ -101,6 +105,7 @@ pub fn run(config: Config) -> Result<(), Error> {
 #[derive(Debug)]
 pub struct Server {
     hub: Hub,
+    access: Access,
     edge: Edge,
     admin: Admin,
     rtmp: Vec<SocketAddr>,
@@ -123,9 +128,9 @@ impl Server {
         let https = certificates.as_ref().map(|c| c.for_http()).transpose()?;
         let rtmps = certificates.as_ref().map(|c| c.for_rtmp()).transpose()?;
         let webrtc = config.webrtc.enabled.then(|| WebRtc::start(webrtc_settings(&config), hub.clone())).transpose()?;
-        let access = Access::new(config.access.keys.clone());
-        let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone())).transpose()?;
         let events = Events::new();
+        let access = Access::open(access_settings(&config), events.clone())?;
+        let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone())).transpose()?;
         let secret = PlaySecret::open(&config.data.dir)
             .map_err(|source| Error::Data { path: config.data.dir.join("play-secret"), source })?;
         let viewers = http::Viewers::new(viewer_policy(&config), &secret, webrtc.clone(), events);
@@ -135,7 +140,16 @@ impl Server {
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let server = Server { hub: hub.clone(), edge, admin, rtmp: Vec::new(), webrtc, stop: stop.clone(), tasks };
+        let server = Server {
+            hub: hub.clone(),
+            access: access.clone(),
+            edge,
+            admin,
+            rtmp: Vec::new(),
+            webrtc: webrtc.clone(),
+            stop: stop.clone(),
+            tasks,
+        };
         let hub_keeper = hub.clone();
         let keep = stop.clone();
         server.tasks.spawn(async move { hub_keeper.keep(keep).await });
@@ -145,13 +159,17 @@ impl Server {
         if let Some(transcoder) = transcoder {
             server.tasks.spawn(transcoder.follow(stop.clone()));
         }
-        server.tasks.spawn(stop.clone().run_until_cancelled_owned(observe(hub)));
+        server.tasks.spawn(stop.clone().run_until_cancelled_owned(observe(hub.clone())));
+        server.tasks.spawn(stop.clone().run_until_cancelled_owned(end_revoked(access.clone(), hub, webrtc)));
+        let (keeper, keep) = (access.clone(), stop.clone());
+        server.tasks.spawn(async move { keeper.keep(keep).await });
         if let Some(certificates) = certificates {
             let interval = config.tls.reload_interval.get();
             server.tasks.spawn(stop.clone().run_until_cancelled_owned(certificates.watch(interval)));
         }
+        let open = access.is_open();
         let server = server.ingest(&config, access, plain, secure.zip(rtmps))?;
-        server.announce(&config);
+        server.announce(&config, open);
         Ok(server)
     }
 
@@ -168,6 +186,11 @@ impl Server {
     /// Where media of WHIP and WHEP goes.
     pub fn webrtc_addr(&self) -> Option<SocketAddr> {
         self.webrtc.as_ref().map(WebRtc::addr)
+    }
+
+    /// Who may do what, for whoever runs the server within a program of their own.
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Where the operator's listener is.
@@ -213,7 +236,7 @@ impl Server {
     }
 
     /// The start-up lines: one per listener, and where to push and watch.
-    fn announce(&self, config: &Config) {
+    fn announce(&self, config: &Config, open: bool) {
         let http = self.edge.addr();
         tracing::info!("http listening on http://{http}");
         if let Some(addr) = self.edge.tls_addr() {
@@ -232,8 +255,8 @@ impl Server {
         };
         let rtmp = self.rtmp.first().map(|addr| reachable(*addr).to_string()).unwrap_or_default();
         tracing::info!("push to rtmp://{rtmp}/live with stream key NAME, watch at {base}/watch/NAME");
-        if config.access.keys.is_empty() {
-            tracing::info!("no keys are configured: only this machine may publish (see [[access.keys]])");
+        if open {
+            tracing::info!("there are no keys: only this machine may publish (see [[access.keys]])");
         }
     }
 }
@@ -271,6 +294,35 @@ async fn observe(hub: Hub) {
             ::metrics::gauge!("headwater_hub_streams", "state" => state.name()).set(count as f64);
         }
         ::metrics::gauge!("headwater_hub_memory_bytes").set(hub.budget().used() as f64);
+    }
+}
+
+/// Ends what revoked keys opened: at once as it is told, and soon where a session began just then.
+async fn end_revoked(access: Access, hub: Hub, webrtc: Option<WebRtc>) {
+    let mut revoked = access.revocations();
+    let mut tick = tokio::time::interval(REVOKE);
+    loop {
+        tokio::select! {
+            told = revoked.recv() => if told == Err(RecvError::Closed) { return },
+            _ = tick.tick() => {}
+        }
+        let gone = |key: &KeyId| !access.stands(key);
+        hub.end_keys(gone);
+        if let Some(webrtc) = &webrtc {
+            webrtc.end_keys(gone, REVOKED);
+        }
+    }
+}
+
+/// How often sessions of keys that are gone are looked for.
+const REVOKE: Duration = Duration::from_secs(1);
+const REVOKED: &str = "the key was revoked";
+
+fn access_settings(config: &Config) -> access::Settings {
+    access::Settings {
+        data: Some(config.data.dir.clone()),
+        keys: config.access.keys.clone(),
+        private: config.access.private.clone(),
     }
 }
 

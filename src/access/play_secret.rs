@@ -30,10 +30,7 @@ impl PlaySecret {
 
     /// A random one.
     pub fn random() -> io::Result<PlaySecret> {
-        let mut bytes = [0; LENGTH];
-        let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
-        random.fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random numbers"))?;
-        Ok(PlaySecret(bytes))
+        super::secret::random().map(PlaySecret).map_err(io::Error::other)
     }
 
     /// The one that is kept in `folder`, made there if there is none. Only the owner can read its file.

@@ -9,6 +9,7 @@ mod args;
 mod error;
 mod file;
 mod ice;
+mod keys;
 mod ladder;
 mod load;
 mod options;
@@ -21,7 +22,7 @@ pub use args::{Action, Invocation, names_gstreamer_registry};
 pub use error::{Error, Errors, Origin};
 pub use file::File;
 pub use ice::{IceServer, server as ice_server};
-pub use ladder::{BadPattern, BadRung, LadderRule, RungRule, StreamPattern};
+pub use ladder::{BadRung, LadderRule, RungRule};
 pub use load::{Effective, Input, load};
 pub use sections::{
     Access, Admin, Config, Data, Encoder, Hls, Http, Hub, LadderMode, Log, LogFormat, Preset, Rtmp, Server, Takeover,

@@ -59,7 +59,7 @@ use tokio::sync::mpsc;
 pub use sdp::BadOffer;
 pub use snapshot::Snapshot;
 
-use crate::access::StreamName;
+use crate::access::{KeyId, StreamName};
 use crate::hub::{self, Hub, PublishError, Source, Status, StreamState};
 use crate::media::Kind;
 use counters::Counters;
@@ -103,6 +103,8 @@ pub struct Client {
     pub local: Option<IpAddr>,
     /// What it calls itself.
     pub agent: String,
+    /// The key that let it in, if one did.
+    pub key: Option<KeyId>,
 }
 
 /// The answer to an offer.
@@ -268,7 +270,8 @@ impl WebRtc {
         let (accepted, sections) = whip::accept(&offer).ok_or_else(|| Refusal::NoCodec(NOTHING_TO_TAKE.to_owned()))?;
         let now = Instant::now();
         let intake = Intake::new(sections, self.number()?, self.shared.settings.key_interval, now);
-        let source = Source { protocol: "whip", peer: client.peer, client: client.agent.clone() };
+        let source =
+            Source { protocol: "whip", peer: client.peer, client: client.agent.clone(), key: client.key.clone() };
         let media = Publishing::new(self.shared.hub.clone(), (name.clone(), source, trial), intake, now);
         self.answer(&offer, &accepted, Media::In(Box::new(media)), (name, "whip"), client)
     }
@@ -350,6 +353,12 @@ impl WebRtc {
             }
         }
         true
+    }
+
+    /// Ends sessions whose keys are gone; how many.
+    pub fn end_keys(&self, gone: impl Fn(&KeyId) -> bool, why: &str) -> usize {
+        let ended = self.shared.registry.with_key(gone);
+        ended.iter().filter(|id| self.end(id, why, false)).count()
     }
 
     /// How all sessions go.
@@ -450,12 +459,16 @@ impl WebRtc {
             is_connected: false,
             is_hot: false,
         };
-        self.shared.registry.add(session, etag.clone(), client.peer.ip()).map_err(|full| match full {
-            Full::Sessions(most) => {
-                Refusal::Full(format!("the server has {most} WebRTC sessions and takes no more (webrtc.max_sessions)"))
+        self.shared.registry.add(session, etag.clone(), (client.peer.ip(), client.key.clone())).map_err(|full| {
+            match full {
+                Full::Sessions(most) => Refusal::Full(format!(
+                    "the server has {most} WebRTC sessions and takes no more (webrtc.max_sessions)"
+                )),
+                Full::Address => {
+                    Refusal::Full("too many offers from this address wait for their first packet".to_owned())
+                }
+                Full::Draining => Refusal::Publish(PublishError::Draining),
             }
-            Full::Address => Refusal::Full("too many offers from this address wait for their first packet".to_owned()),
-            Full::Draining => Refusal::Publish(PublishError::Draining),
         })?;
         self.shared.counters.offers(protocol);
         tracing::debug!(stream = %name, protocol, session = %id, peer = %client.peer, "WebRTC session offered");

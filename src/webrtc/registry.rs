@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::audience::Audience;
 use super::ice::Credentials;
 use super::session::{Media, Session, Shown};
-use crate::access::network;
+use crate::access::{KeyId, network};
 
 /// The registry.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ struct Entry {
     etag: String,
     /// The network that the offer came from.
     peer: IpAddr,
+    /// The key that let it in.
+    key: Option<KeyId>,
     connected: bool,
     /// The stream that it views; None for a publisher.
     views: Option<String>,
@@ -90,8 +92,8 @@ impl Registry {
         Registry { table: Mutex::default(), most }
     }
 
-    /// Takes in a session of an offer from `peer`.
-    pub(super) fn add(&self, session: Session, etag: String, peer: IpAddr) -> Result<(), Full> {
+    /// Takes in a session of an offer from `peer`, let in by `key`.
+    pub(super) fn add(&self, session: Session, etag: String, (peer, key): (IpAddr, Option<KeyId>)) -> Result<(), Full> {
         let mut table = self.table();
         if table.draining {
             return Err(Full::Draining);
@@ -112,8 +114,8 @@ impl Registry {
             table.audience.offered(peer);
         }
         let place = Place::Waiting(Box::new(session), Instant::now());
-        let entry = Entry { place, fragments: vec![fragment], shown, etag, peer, connected: false, views };
-        table.sessions.insert(id, entry);
+        let fragments = vec![fragment];
+        table.sessions.insert(id, Entry { place, fragments, shown, etag, peer, key, connected: false, views });
         Ok(())
     }
 
@@ -168,6 +170,13 @@ impl Registry {
     /// How a session goes.
     pub(super) fn shown(&self, id: &str) -> Option<Shown> {
         self.table().sessions.get(id).map(|entry| entry.shown.clone())
+    }
+
+    /// The ids of those whose keys `is` takes.
+    pub(super) fn with_key(&self, is: impl Fn(&KeyId) -> bool) -> Vec<String> {
+        let table = self.table();
+        let has = |entry: &Entry| entry.key.as_ref().is_some_and(&is);
+        table.sessions.iter().filter(|(_, entry)| has(entry)).map(|(id, _)| id.clone()).collect()
     }
 
     /// How all go.
