@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{self, Access, KeyId, PlaySecret};
+use crate::access::{self, Access, KeyId};
 use crate::config::{self, Config};
 use crate::events::Events;
 use crate::hls::{self, Hls};
@@ -131,10 +131,9 @@ impl Server {
         let events = Events::new();
         let access = Access::open(access_settings(&config), events.clone())?;
         let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone())).transpose()?;
-        let secret = PlaySecret::open(&config.data.dir)
-            .map_err(|source| Error::Data { path: config.data.dir.join("play-secret"), source })?;
-        let viewers = http::Viewers::new(viewer_policy(&config), &secret, webrtc.clone(), events);
-        let edge = Edge::start(http_settings(&config), hls.clone(), https, signalling, viewers.clone())?;
+        let viewers = http::Viewers::new(viewer_policy(&config), access.play_secret(), webrtc.clone(), events);
+        let edge =
+            Edge::start(http_settings(&config), hls.clone(), https, signalling, (access.clone(), viewers.clone()))?;
         let shown = (hub.clone(), hls.clone(), transcoder.clone(), webrtc.clone());
         let admin = Admin::start(config.admin.listen, shown, edge.readiness())?;
 
@@ -466,7 +465,11 @@ fn rtmp_settings(config: &config::Rtmp) -> rtmp::Settings {
 }
 
 fn viewer_policy(config: &Config) -> http::Policy {
-    http::Policy { ids: config.hls.viewer_ids, ..http::Policy::default() }
+    http::Policy {
+        ids: config.hls.viewer_ids,
+        per_stream: config.access.viewers_per_stream,
+        per_address: config.access.viewers_per_address,
+    }
 }
 
 fn http_settings(config: &Config) -> http::Settings {
@@ -479,6 +482,8 @@ fn http_settings(config: &Config) -> http::Settings {
         idle_timeout: config.http.idle_timeout.get(),
         write_timeout: config.http.write_timeout.get(),
         allow_origins: config.http.allow_origins.clone(),
+        referrers: config.access.referrers.clone(),
+        empty_referrer: config.access.empty_referrer,
         ..http::Settings::default()
     }
 }

@@ -10,6 +10,8 @@ use std::path::Path;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
+use super::secret::{NoRandom, random};
+
 /// Signs with one key.
 pub type Signer = Hmac<Sha256>;
 
@@ -20,7 +22,7 @@ pub struct PlaySecret([u8; LENGTH]);
 /// Bytes of the secret.
 const LENGTH: usize = 32;
 /// Its file in the data directory.
-const FILE: &str = "play-secret";
+pub(super) const FILE: &str = "play-secret";
 
 impl PlaySecret {
     /// Of these bytes.
@@ -29,8 +31,8 @@ impl PlaySecret {
     }
 
     /// A random one.
-    pub fn random() -> io::Result<PlaySecret> {
-        super::secret::random().map(PlaySecret).map_err(io::Error::other)
+    pub fn random() -> Result<PlaySecret, NoRandom> {
+        random().map(PlaySecret)
     }
 
     /// The one that is kept in `folder`, made there if there is none. Only the owner can read its file.
@@ -44,7 +46,7 @@ impl PlaySecret {
                 io::Error::new(io::ErrorKind::InvalidData, problem)
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let secret = PlaySecret::random()?;
+                let secret = PlaySecret::random().map_err(io::Error::other)?;
                 // Whole or not at all: a secret that was cut off would be an error at the next start.
                 let partial = folder.join(format!("{FILE}.{}", std::process::id()));
                 let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;

@@ -15,11 +15,14 @@ use super::connection::Manner;
 use super::cors::Origins;
 use super::counters::{Counters, Places};
 use super::error::Error;
+use super::gate::Gate;
 use super::pages::Pages;
+use super::referrers::Referrers;
 use super::viewer::{self, Viewer};
 use super::viewers::Viewers;
 use super::worker::{Crew, Shared};
 use super::{Settings, Signalling, Source, socket};
+use crate::access::Access;
 
 /// The running edge. Dropping it closes everything at once; [`Edge::drain`] is the gentle way.
 #[derive(Debug)]
@@ -31,13 +34,14 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Binds the addresses and starts the threads. `viewers` are told of who watches.
+    /// Binds the addresses and starts the threads. `access` says who may watch, and `viewers` is told
+    /// who does.
     pub fn start<S: Source>(
         settings: Settings,
         source: S,
         tls: Option<Arc<rustls::ServerConfig>>,
         signalling: Option<Signalling>,
-        viewers: Viewers,
+        (access, viewers): (Access, Viewers),
     ) -> Result<Edge, StartError> {
         let threads = match settings.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -65,6 +69,7 @@ impl Edge {
             counters: counters.clone(),
             readiness: readiness.clone(),
             viewers,
+            gate: Gate { access, referrers: Referrers::new(&settings.referrers, settings.empty_referrer) },
             signalling,
         };
         let shared = Shared {

@@ -35,6 +35,9 @@ pub(super) enum Error {
     Draining,
     #[error("{0}")]
     Forbidden(Cow<'static, str>),
+    /// Nothing was shown that lets one in.
+    #[error("{0}")]
+    Unauthorized(Cow<'static, str>),
     /// There is room again when others leave.
     #[error("{0}")]
     NoRoom(Cow<'static, str>),
@@ -55,6 +58,7 @@ impl Error {
             Error::Unsatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Error::NotYet { .. } | Error::Busy | Error::Draining | Error::NoRoom(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
+            Error::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Error::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
         }
     }
@@ -72,6 +76,9 @@ impl Error {
         match self {
             Error::MethodNotAllowed => {
                 headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+            }
+            Error::Unauthorized(_) => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"headwater\""));
             }
             Error::Unsatisfiable { length } => {
                 if let Ok(value) = HeaderValue::try_from(format!("bytes */{length}")) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { flag, nameOf } from '../src/location';
+import { flag, nameOf, prefixOf } from '../src/location';
 import { Stalls } from '../src/player/stalls';
 import { keyOf, soundOf, unnamed, viewerOf } from '../src/player/variants';
 import { verbOf } from '../src/ui/keyboard';
@@ -23,6 +23,9 @@ test('the name comes from the address', () => {
   assert.equal(nameOf('/embed/a-b_c.d/'), 'a-b_c.d');
   assert.equal(nameOf('/watch/a%2Fb'), 'a/b');
   assert.equal(nameOf('/watch/%E0%A4%A'), '');
+  assert.equal(nameOf('/s/a-b.c_d/watch/demo'), 'demo');
+  assert.equal(prefixOf('/s/a-b.c_d/watch/demo'), '/s/a-b.c_d');
+  for (const path of ['/watch/demo', '/s/', '/s//watch/demo', '/s/a', '/s/a%20/watch/demo']) assert.equal(prefixOf(path), '');
   assert.equal(nameOf('/watch/'), '');
   assert.equal(nameOf('/watch/a/b'), '');
 });

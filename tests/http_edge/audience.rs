@@ -2,30 +2,34 @@
 
 use std::net::SocketAddr;
 
-use headwater::access::PlaySecret;
+use headwater::access::{Access, PlaySecret};
 use headwater::events::Events;
-use headwater::http::{Edge, Policy, Viewers};
+use headwater::http::{Edge, Policy, Settings, Viewers};
 
 use super::client::{Raw, Reply, get};
 use super::double::Double;
 use super::settings;
 
-struct Scene {
+pub(crate) struct Scene {
     edge: Edge,
-    double: Double,
+    pub(crate) double: Double,
     viewers: Viewers,
     events: Events,
 }
 
 impl Scene {
     fn new(policy: Policy) -> Scene {
+        Scene::with(settings(), Access::default(), policy)
+    }
+
+    pub(crate) fn with(settings: Settings, access: Access, policy: Policy) -> Scene {
         let (double, events) = (Double::new(), Events::new());
         let viewers = Viewers::new(policy, &PlaySecret::new([3; 32]), None, events.clone());
-        let edge = Edge::start(settings(), double.clone(), None, None, viewers.clone()).unwrap();
+        let edge = Edge::start(settings, double.clone(), None, None, (access, viewers.clone())).unwrap();
         Scene { edge, double, viewers, events }
     }
 
-    fn addr(&self) -> SocketAddr {
+    pub(crate) fn addr(&self) -> SocketAddr {
         self.edge.addr()
     }
 
@@ -38,12 +42,12 @@ impl Scene {
         format!("/live/show/{uri}")
     }
 
-    fn watching(&self) -> u64 {
+    pub(crate) fn watching(&self) -> u64 {
         self.viewers.count("show").hls
     }
 }
 
-fn refused(reply: &Reply, status: u16, why: &str) {
+pub(crate) fn refused(reply: &Reply, status: u16, why: &str) {
     assert_eq!(reply.status, status, "{}", reply.text());
     assert!(reply.text().contains(why), "{}", reply.text());
     assert_eq!(reply.header("cache-control"), "no-store");

@@ -7,6 +7,7 @@ mod audience;
 mod bounds;
 mod client;
 mod double;
+mod gate;
 mod held;
 mod secure;
 
@@ -14,7 +15,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use double::Double;
-use headwater::access::PlaySecret;
+use headwater::access::{Access, PlaySecret};
 use headwater::events::Events;
 use headwater::hls;
 use headwater::http::{Edge, Policy, Settings, Viewers};
@@ -27,13 +28,13 @@ fn settings() -> Settings {
 
 fn edge(settings: Settings) -> (Edge, Double) {
     let double = Double::new();
-    (Edge::start(settings, double.clone(), None, None, viewers()).unwrap(), double)
+    (Edge::start(settings, double.clone(), None, None, watching()).unwrap(), double)
 }
 
 /// With no ids: playlists are those of the double.
-fn viewers() -> Viewers {
+fn watching() -> (Access, Viewers) {
     let policy = Policy { ids: false, ..Policy::default() };
-    Viewers::new(policy, &PlaySecret::new([0; 32]), None, Events::new())
+    (Access::default(), Viewers::new(policy, &PlaySecret::new([0; 32]), None, Events::new()))
 }
 
 /// With nothing live.

@@ -19,13 +19,14 @@ use tokio::time::MissedTickBehavior;
 
 use super::asked::Asked;
 use super::error::Error;
-use crate::access::{PlaySecret, network};
+use crate::access::{Grant, PlaySecret, network};
 use crate::events::Events;
 use crate::hls::Hls;
 use crate::metrics as names;
-use crate::webrtc::WebRtc;
+use crate::webrtc::{Client, WebRtc};
 use id::{Ids, ViewerId};
 use news::{Kind, News};
+pub(super) use table::Pass;
 use table::{Full, Limits, Newcomer, Session, Table};
 use whep::Guests;
 
@@ -175,12 +176,15 @@ impl Viewers {
 
     /// An id for whoever fetches a multivariant playlist of a stream: the one that it shows, if it is one. None where none
     /// are given.
-    pub(super) fn name(&self, stream: &str, shown: Option<&str>) -> Option<String> {
+    pub(super) fn name(&self, stream: &str, shown: Option<&str>) -> Result<Option<String>, Error> {
         if !self.shared.policy.ids {
-            return None;
+            return Ok(None);
         }
         let known = shown.and_then(ViewerId::read).filter(|id| self.shared.ids.made(id, stream));
-        known.or_else(|| self.shared.ids.make(stream)).map(|id| id.to_string())
+        if known.is_some_and(|id| self.shared.table.find(&id).is_some_and(|session| session.is_kicked())) {
+            return Err(KICKED);
+        }
+        Ok(known.or_else(|| self.shared.ids.make(stream)).map(|id| id.to_string()))
     }
 
     /// A request for a media playlist; the answer may have to be waited for. None for who shows no id.
@@ -188,20 +192,21 @@ impl Viewers {
         &self,
         (stream, rendition): (&str, &str),
         shown: Option<&str>,
+        pass: Option<Pass>,
         asked: &Asked,
     ) -> Result<Option<Present>, Error> {
         let Some(id) = shown.and_then(ViewerId::read).filter(|_| self.shared.policy.ids) else {
-            return self.without_id(stream);
+            return self.without_id(stream, pass);
         };
         let now = self.now();
         let session = match self.shared.table.find(&id) {
             Some(session) if *session.audience.stream == *stream => session,
-            Some(_) => return self.without_id(stream),
-            None if !self.shared.ids.made(&id, stream) => return self.without_id(stream),
+            Some(_) => return self.without_id(stream, pass),
+            None if !self.shared.ids.made(&id, stream) => return self.without_id(stream, pass),
             None => {
                 let peer = asked.peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()).to_canonical();
                 let agent = asked.agent.as_deref().unwrap_or_default();
-                let newcomer = Newcomer { id, stream, peer, agent, rendition, pass: None };
+                let newcomer = Newcomer { id, stream, peer, agent, rendition, pass };
                 match self.shared.table.join(&newcomer, &self.limits(stream, peer), now) {
                     Ok((session, new)) => {
                         if new {
@@ -237,13 +242,17 @@ impl Viewers {
     }
 
     /// The offer of a viewer over WebRTC was answered.
-    pub(super) fn offered(&self, id: &str, stream: &str, peer: IpAddr, agent: &str) {
-        self.shared.guests.offered(id, stream, peer, agent);
+    pub(super) fn offered(&self, id: &str, grant: &Grant, client: &Client) {
+        let ends = grant.link.as_ref().map(|link| link.claims.expires);
+        self.shared.guests.offered(id, grant.stream.as_str(), (client.peer.ip(), &client.agent), ends);
     }
 
     fn look_at_guests(&self) {
         let Some(webrtc) = &self.shared.webrtc else { return };
-        let changes = self.shared.guests.look(|id| webrtc.is_connected(id));
+        let changes = self.shared.guests.look(SystemTime::now(), |id| webrtc.is_connected(id));
+        for id in changes.over {
+            webrtc.end(&id, "the link has expired", false);
+        }
         let told = |kind, (id, guest): (String, whep::Guest)| {
             self.shared.news.say(
                 kind,
@@ -263,10 +272,12 @@ impl Viewers {
     }
 
     /// Who shows no id is not counted, so it cannot be let in where counts are limited.
-    fn without_id(&self, stream: &str) -> Result<Option<Present>, Error> {
-        if self.shared.policy.ids && self.is_limited() {
-            let why =
-                format!("this server limits its viewers; begin at /live/{stream}/index.m3u8 and follow its addresses");
+    fn without_id(&self, stream: &str, pass: Option<Pass>) -> Result<Option<Present>, Error> {
+        let limited = self.is_limited() || pass.is_some_and(|pass| pass.most > 0);
+        if self.shared.policy.ids && limited {
+            let why = format!(
+                "the number of viewers is limited; begin at /live/{stream}/index.m3u8 and follow its addresses"
+            );
             return Err(Error::Forbidden(why.into()));
         }
         Ok(None)

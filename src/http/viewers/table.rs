@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::id::ViewerId;
-use crate::access::network;
+use crate::access::{PlayLink, network};
 
 /// One viewer of one stream, from its first request for a media playlist to some time after its last.
 #[derive(Debug)]
@@ -42,11 +42,11 @@ pub(super) struct Audience {
 
 /// A right to play that is for so many at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pass {
+pub(in crate::http) struct Pass {
     /// Tells it from others.
-    pub(super) tag: [u8; 16],
+    pub(in crate::http) tag: [u8; PlayLink::TAG],
     /// Sessions that it is for; 0 sets no limit.
-    pub(super) most: usize,
+    pub(in crate::http) most: usize,
 }
 
 /// Who comes, and when.
@@ -89,7 +89,7 @@ pub(super) struct Table {
 struct Tallies {
     streams: HashMap<Box<str>, Arc<Audience>>,
     networks: HashMap<IpAddr, usize>,
-    passes: HashMap<[u8; 16], usize>,
+    passes: HashMap<[u8; PlayLink::TAG], usize>,
     all: usize,
 }
 

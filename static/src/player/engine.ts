@@ -40,6 +40,8 @@ export type EngineEvent =
   | { kind: 'gone' }
   /** Cannot go on; a new engine may. */
   | { kind: 'failed'; reason: string }
+  /** The server does not let this viewer in, or no more, and says why. */
+  | { kind: 'refused'; reason: string }
   /** No decoder for this stream in this browser. */
   | { kind: 'unplayable'; reason: string };
 

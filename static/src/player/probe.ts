@@ -11,10 +11,14 @@ export type Answer =
   | { kind: 'off' }
   /** The server says: soon. Seconds, where it named them. */
   | { kind: 'soon'; retryAfter: number | null }
+  /** Not for this viewer, and why, in the server's words. */
+  | { kind: 'refused'; reason: string }
   /** No answer, or one that makes no sense. */
   | { kind: 'unreachable' };
 
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+
+const REFUSALS = new Set([401, 403, 429]);
 
 /** Longest wait for an answer; the server itself holds the first playlist of a starting stream for some seconds. */
 const TIMEOUT_MS = 12_000;
@@ -37,6 +41,7 @@ async function ask(url: string, fetcher: Fetch): Promise<string | Answer> {
   const response = await fetcher(url, { cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS) });
   if (response.ok) return response.text();
   if (response.status === 404 || response.status === 410) return { kind: 'off' };
+  if (REFUSALS.has(response.status)) return { kind: 'refused', reason: (await response.text()).trim() };
   if (response.status === 503) return { kind: 'soon', retryAfter: retryAfter(response.headers.get('retry-after')) };
   return { kind: 'unreachable' };
 }

@@ -2,6 +2,7 @@
 // show begins, keeps it at the live edge, and goes back to waiting when it is over. The only place that touches the video
 // element's playback. The pages above read `snapshot()` and call the verbs; nothing here knows the document around it.
 
+import { prefixOf } from '../location';
 import { Backoff } from './backoff';
 import { EdgeClock } from './edge';
 import { AUTO, type Engine, type EngineEvent, type Pictures, type Rung, type Window } from './engine';
@@ -118,9 +119,10 @@ export class Session {
     private readonly video: HTMLVideoElement,
     options: SessionOptions,
   ) {
-    this.folder = `/live/${encodeURIComponent(options.name)}/`;
+    const base = prefixOf(location.pathname);
+    this.folder = `${base}/live/${encodeURIComponent(options.name)}/`;
     this.url = `${this.folder}index.m3u8`;
-    this.whep = `/whep/${encodeURIComponent(options.name)}`;
+    this.whep = `${base}/whep/${encodeURIComponent(options.name)}`;
     this.wanted = options.autoplay;
     this.quality = options.quality;
     this.aim = options.aim;
@@ -350,13 +352,13 @@ export class Session {
   }
 
   /** No engine runs: wait for the show, and ask from time to time. */
-  private rest(phase: 'waiting' | 'ended' | 'unplayable', reason = ''): void {
+  private rest(phase: 'waiting' | 'ended' | 'unplayable' | 'refused', reason = ''): void {
     this.leave();
     this.rungs = [];
     this.phase = phase;
     this.reason = reason;
     this.replaying = false;
-    this.scheduleProbe(this.waits.next());
+    this.scheduleProbe(phase === 'refused' ? REFUSED_MS : this.waits.next());
     this.changed();
   }
 
@@ -379,6 +381,10 @@ export class Session {
         return;
       case 'unplayable':
         this.rest('unplayable', event.reason);
+        return;
+      case 'refused':
+        this.reachable = true;
+        this.rest('refused', event.reason);
         return;
       case 'rungs':
         this.learn();
@@ -478,6 +484,14 @@ export class Session {
       this.engage();
       return;
     }
+    if (answer.kind === 'refused') {
+      this.phase = 'refused';
+      this.reason = answer.reason;
+      this.scheduleProbe(REFUSED_MS);
+      this.changed();
+      return;
+    }
+    if (this.phase === 'refused') this.phase = 'waiting';
     if (this.phase === 'unplayable' && (answer.kind === 'off' || answer.kind === 'over')) this.phase = 'waiting';
     if (answer.kind === 'over' && this.phase === 'waiting') this.phase = 'ended';
     const own = this.waits.next();
@@ -707,3 +721,5 @@ const END_NEAR = 0.6;
 const END_WAIT = 1.5;
 /** An engine that failed sooner than this after its start is not started again at once. Seconds. */
 const YOUNG = 10;
+/** Who is not let in, or no more, is seldom let in a moment later. */
+const REFUSED_MS = 60_000;
