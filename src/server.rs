@@ -16,7 +16,7 @@ use crate::access::{self, Access, KeyId};
 use crate::config::{self, Config};
 use crate::events::Events;
 use crate::hls::{self, Hls};
-use crate::http::{self, Admin, Edge, Parts};
+use crate::http::{self, Admin, Edge, Parts, Reach};
 use crate::hub::{self, Hub};
 use crate::transcode::{self, Transcoder};
 use crate::webrtc::{self, WebRtc};
@@ -135,16 +135,20 @@ impl Server {
         let webrtc = config.webrtc.enabled.then(|| WebRtc::start(webrtc_settings(&config), hub.clone())).transpose()?;
         let access = Access::open(access_settings(&config), events.clone())?;
         let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone())).transpose()?;
-        let edge = Edge::start(http_settings(&config), hls.clone(), https, signalling)?;
+        let viewers = http::Viewers::new(viewer_policy(&config), access.play_secret(), webrtc.clone(), events.clone());
+        let edge =
+            Edge::start(http_settings(&config), hls.clone(), https, signalling, (access.clone(), viewers.clone()))?;
         let shown = Parts {
             hub: hub.clone(),
             hls: hls.clone(),
             transcoder: transcoder.clone(),
             webrtc: webrtc.clone(),
             access: access.clone(),
+            viewers: viewers.clone(),
             events,
             data: config.data.dir.clone(),
             metrics_token: config.admin.metrics_token.secret().cloned(),
+            reach: reach(&config, &edge, &plain),
         };
         let admin = Admin::start(config.admin.listen, shown, &edge)?;
 
@@ -164,6 +168,7 @@ impl Server {
         let keep = stop.clone();
         server.tasks.spawn(async move { hub_keeper.keep(keep).await });
         let follow = stop.clone();
+        server.tasks.spawn(stop.clone().run_until_cancelled_owned(viewers.keep(hls.clone())));
         server.tasks.spawn(async move { hls.follow(follow).await });
         if let Some(transcoder) = transcoder {
             server.tasks.spawn(transcoder.follow(stop.clone()));
@@ -356,6 +361,15 @@ fn bind(addr: SocketAddr, option: &'static str) -> Result<TcpListener, Error> {
     Ok(listener)
 }
 
+/// Where others find this server.
+fn reach(config: &Config, edge: &Edge, rtmp: &TcpListener) -> Reach {
+    Reach {
+        public_url: config.http.public_url.trim_end_matches('/').to_owned(),
+        http_port: edge.addr().port(),
+        rtmp_port: rtmp.local_addr().map_or(config.rtmp.listen.port(), |addr| addr.port()),
+    }
+}
+
 /// Where a person on this machine finds an address that means all of them.
 fn reachable(addr: SocketAddr) -> SocketAddr {
     match addr.ip().is_unspecified() {
@@ -481,6 +495,14 @@ fn rtmp_settings(config: &config::Rtmp) -> rtmp::Settings {
     }
 }
 
+fn viewer_policy(config: &Config) -> http::Policy {
+    http::Policy {
+        ids: config.hls.viewer_ids,
+        per_stream: config.access.viewers_per_stream,
+        per_address: config.access.viewers_per_address,
+    }
+}
+
 fn http_settings(config: &Config) -> http::Settings {
     http::Settings {
         listen: config.http.listen,
@@ -491,6 +513,8 @@ fn http_settings(config: &Config) -> http::Settings {
         idle_timeout: config.http.idle_timeout.get(),
         write_timeout: config.http.write_timeout.get(),
         allow_origins: config.http.allow_origins.clone(),
+        referrers: config.access.referrers.clone(),
+        empty_referrer: config.access.empty_referrer,
         ..http::Settings::default()
     }
 }

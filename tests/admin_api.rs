@@ -190,6 +190,32 @@ async fn a_stream_is_shown_marked_kicked_and_ended() {
 }
 
 #[tokio::test]
+async fn links_open_what_is_private_and_viewers_are_sent_away() {
+    let server = Headwater::start(&["--access-private", r#"["show"]"#]).await;
+    let _publisher = Show::default().publish(&server, "show");
+    let body = r#"{"stream":"show","expires_s":3600}"#;
+    let link = value(&server.administer("POST", "/api/v1/play-urls", body).await);
+    let url = link["url"].as_str().unwrap();
+    let index = server.once(url, |answer| answer.status == 200).await.text();
+    assert_eq!(server.get("/live/show/index.m3u8").await.status, 401);
+    // A player asks for a media playlist, under the id that it was given.
+    let playlist = index.lines().find(|line| line.starts_with("source.m3u8")).unwrap();
+    let playlist = url.replace("index.m3u8", playlist);
+    assert_eq!(server.get(&playlist).await.status, 200);
+    let sessions = value(&server.admin("/api/v1/sessions?protocol=hls").await);
+    assert_eq!((&sessions["total"], &sessions["sessions"][0]["stream"]), (&json!(1), &json!("show")), "{sessions}");
+    let shown = value(&server.admin("/api/v1/streams/show").await);
+    assert_eq!(shown["viewers"], json!({ "hls": 1, "whep": 0, "peak": 1 }));
+    let id = sessions["sessions"][0]["id"].as_str().unwrap();
+    assert_eq!(server.administer("DELETE", &format!("/api/v1/sessions/{id}"), "").await.status, 204);
+    let refused = server.get(&playlist).await;
+    assert!(matches!(refused.status, 403 | 410), "{}: {}", refused.status, refused.text());
+    for wrong in [r#"{"stream":"show","expires_s":0}"#, r#"{"stream":"a/b","expires_s":9}"#, "{", "{}"] {
+        assert_eq!(server.administer("POST", "/api/v1/play-urls", wrong).await.status, 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn a_rung_is_held_on_and_off() {
     let flags = ["--transcode-rungs", r#"["90p:150k"]"#, "--transcode-mode", "rung", "--transcode-preset", "ultrafast"];
     let server = Headwater::start(&flags).await;

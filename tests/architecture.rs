@@ -21,7 +21,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("hls", &["media", "hub", "access", "events", "metrics"]),
     ("transcode", &["media", "hub", "access", "events", "metrics"]),
     ("webrtc", &["media", "hub", "access", "events", "metrics"]),
-    ("http", &["media::Time", "media::Config", "hub", "hls", "transcode", "webrtc", "access", "events", "metrics", "tls"]),
+    (
+        "http",
+        &["media::Time", "media::Config", "hub", "hls", "transcode", "webrtc", "access", "events", "metrics", "tls"],
+    ),
     (
         "server",
         &[

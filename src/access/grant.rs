@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use super::{BadName, KeyId, StreamName};
+use super::{BadLink, BadName, KeyId, PlayLink, StreamName};
 
 /// What is known of who asks.
 #[derive(Clone, Debug)]
@@ -56,12 +56,14 @@ pub struct Grant {
     pub key: Option<KeyId>,
     /// Until when nobody need ask again; a session that began before goes on.
     pub expires: Option<SystemTime>,
+    /// The signed link that opened it. What was granted ends when it expires.
+    pub link: Option<Box<PlayLink>>,
 }
 
 impl Grant {
     /// For a stream, without a key and without an end.
     pub fn open(stream: StreamName) -> Grant {
-        Grant { stream, key: None, expires: None }
+        Grant { stream, key: None, expires: None, link: None }
     }
 }
 
@@ -77,6 +79,9 @@ pub enum Refused {
     /// The stream is not for everybody, and what was shown does not open it.
     #[error("this stream is private: ask whoever runs it for a link")]
     Private,
+    /// A signed link that opens something else, or nothing any more.
+    #[error(transparent)]
+    Link(#[from] BadLink),
     /// No keys are configured and the publisher is not on this machine.
     #[error(
         "publishing from other machines needs a key: make one on the server's admin page, or add one under \
@@ -95,6 +100,7 @@ impl Refused {
             Refused::Name(_) => "name",
             Refused::Key | Refused::Admin => "key",
             Refused::Private => "private",
+            Refused::Link(_) => "link",
             Refused::NotLocal => "not_local",
         }
     }

@@ -1,10 +1,14 @@
 //! Who may publish, watch and administer. Every ingest and every way to watch asks [`Access`] and shows whoever asked why not.
 //! Owns stream names, the keys and their file. Secrets compare in constant time, print as dots and are never logged.
 
+pub mod base64url;
 mod grant;
 mod key;
 mod keys;
 mod name;
+mod network;
+mod play;
+mod play_secret;
 mod secret;
 mod store;
 mod token;
@@ -12,7 +16,7 @@ mod token;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use tokio::sync::broadcast;
@@ -21,6 +25,9 @@ use tokio_util::sync::CancellationToken;
 pub use grant::{Action, From, Grant, Refused};
 pub use key::{Key, KeyError, KeyGrant, KeyId, KeyInfo, KeyOrigin, Made, NewKey};
 pub use name::{BadName, BadPattern, StreamName, StreamPattern};
+pub use network::network;
+pub use play::{BadLink, PlayClaims, PlayLink, PlayLinks};
+pub use play_secret::{PlaySecret, Signer};
 pub use secret::{NoRandom, Secret};
 
 use crate::events::Events;
@@ -79,6 +86,8 @@ struct Shared {
     keys: Arc<Keys>,
     private: Vec<StreamPattern>,
     admin_token: AdminToken,
+    secret: PlaySecret,
+    links: PlayLinks,
     events: Events,
 }
 
@@ -88,14 +97,24 @@ impl Access {
         let file = settings.data.as_ref().map(|folder| folder.join(store::FILE));
         let keys = Arc::new(Keys::open(&settings.keys, file)?);
         let admin_token = AdminToken::open(settings.admin_token, settings.data.as_deref())?;
-        Ok(Access { shared: Arc::new(Shared { keys, private: settings.private, admin_token, events }) })
+        let secret = match &settings.data {
+            Some(folder) => PlaySecret::open(folder)
+                .map_err(|source| Error::File { path: folder.join(play_secret::FILE), source })?,
+            None => PlaySecret::random()?,
+        };
+        let links = PlayLinks::new(&secret);
+        let private = settings.private;
+        Ok(Access { shared: Arc::new(Shared { keys, private, admin_token, secret, links, events }) })
     }
 
     /// With these keys, in memory alone; nobody is told of refusals, and nobody administers.
     pub fn new(keys: Vec<Key>) -> Access {
         let keys = Arc::new(Keys::in_memory(&keys));
-        let admin_token = AdminToken::nobody();
-        Access { shared: Arc::new(Shared { keys, private: Vec::new(), admin_token, events: Events::new() }) }
+        // Where there are no random numbers, no link opens anything that is private: nothing is.
+        let secret = PlaySecret::random().unwrap_or_else(|_| PlaySecret::new([0; 32]));
+        let links = PlayLinks::new(&secret);
+        let (private, admin_token, events) = (Vec::new(), AdminToken::nobody(), Events::new());
+        Access { shared: Arc::new(Shared { keys, private, admin_token, secret, links, events }) }
     }
 
     /// Judges who wants to change the server.
@@ -135,6 +154,16 @@ impl Access {
     pub async fn play(&self, name: &StreamName, shown: Option<&str>, from: &From) -> Result<Grant, Refused> {
         let judged = self.judge_viewer(name, shown, from).await;
         self.settle(Action::Play, Some(name.as_str()), from, judged)
+    }
+
+    /// The token of a signed link: `/s/TOKEN/watch/NAME` and all else of the streams that it opens.
+    pub fn sign_play(&self, claims: &PlayClaims) -> String {
+        self.shared.links.sign(claims)
+    }
+
+    /// What links and viewers' ids are signed with.
+    pub fn play_secret(&self) -> &PlaySecret {
+        &self.shared.secret
     }
 
     /// Nobody has a key to publish: whoever is on this machine may.
@@ -225,7 +254,16 @@ impl Access {
         key.map(|key| Grant { key: Some(key), ..Grant::open(name.clone()) }).ok_or(Refused::Key)
     }
 
-    async fn judge_viewer(&self, name: &StreamName, shown: Option<&str>, _from: &From) -> Result<Grant, Refused> {
+    async fn judge_viewer(&self, name: &StreamName, shown: Option<&str>, from: &From) -> Result<Grant, Refused> {
+        // A link says until when and for whom, also where nobody would need one.
+        if let Some(link) = shown.and_then(|shown| self.shared.links.read(shown)) {
+            link.opens(name.as_str(), from.address, SystemTime::now())?;
+            let key = link.claims.key.clone();
+            if key.as_ref().is_some_and(|key| !self.stands(key)) {
+                return Err(BadLink::Withdrawn.into());
+            }
+            return Ok(Grant { key, link: Some(Box::new(link)), ..Grant::open(name.clone()) });
+        }
         if !self.is_private(name) {
             return Ok(Grant::open(name.clone()));
         }

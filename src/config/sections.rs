@@ -211,7 +211,7 @@ impl Default for Data {
 }
 
 /// `[access]`: who may publish, and watch.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Access {
     /// The secrets that open stream names; with none, neither here nor made on the admin page, only this machine may publish.
@@ -219,6 +219,27 @@ pub struct Access {
     pub keys: Vec<Key>,
     /// Streams that only those may watch who show that they may.
     pub private: Vec<StreamPattern>,
+    /// Hosts of the web sites whose pages may play streams; none lets in all.
+    pub referrers: Vec<String>,
+    /// Whether players that do not say which page they are on are welcome where `referrers` are listed.
+    pub empty_referrer: bool,
+    /// Viewers of one stream at a time; 0 sets no limit.
+    pub viewers_per_stream: usize,
+    /// Viewers of one address at a time; 0 sets no limit.
+    pub viewers_per_address: usize,
+}
+
+impl Default for Access {
+    fn default() -> Access {
+        Access {
+            keys: Vec::new(),
+            private: Vec::new(),
+            referrers: Vec::new(),
+            empty_referrer: true,
+            viewers_per_stream: 0,
+            viewers_per_address: 0,
+        }
+    }
 }
 
 /// `[hub]`: live names and their memory.
@@ -275,6 +296,8 @@ pub struct Hls {
     pub linger: Time,
     /// How long the first playlist request waits for the first segment.
     pub start_timeout: Time,
+    /// Multivariant playlists give every player an id, by which viewers are counted.
+    pub viewer_ids: bool,
 }
 
 impl Default for Hls {
@@ -287,6 +310,7 @@ impl Default for Hls {
             window: Time::secs(30),
             linger: Time::secs(60),
             start_timeout: Time::secs(15),
+            viewer_ids: true,
         }
     }
 }

@@ -20,6 +20,7 @@ pub(super) fn check(effective: &Effective) -> Vec<Error> {
     listeners(config, &mut findings);
     tls(config, &mut findings);
     web(config, &mut findings);
+    watching(config, &mut findings);
     memory(config, &mut findings);
     packaging(config, &mut findings);
     transcoding(config, &mut findings);
@@ -153,6 +154,27 @@ fn web(config: &Config, findings: &mut Findings<'_>) {
             let remedy = "write it as \"https://example.org\", without a path, or \"*\" for all";
             findings.add(&["http.allow_origins"], format!("{origin:?} is no origin; {remedy}"));
         }
+    }
+}
+
+/// Referrers are hosts, and limits need something to count by.
+fn watching(config: &Config, findings: &mut Findings<'_>) {
+    let access = &config.access;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':');
+    for site in &access.referrers {
+        let host = site.strip_prefix("*.").unwrap_or(site);
+        if host.is_empty() || host.starts_with('.') || !host.chars().all(allowed) {
+            let remedy = "write the host alone, as \"example.org\", or \"*.example.org\" for all hosts below it";
+            findings.add(&["access.referrers"], format!("{site:?} is no host of a web site; {remedy}"));
+        }
+    }
+    let limits = [
+        ("access.viewers_per_stream", access.viewers_per_stream),
+        ("access.viewers_per_address", access.viewers_per_address),
+    ];
+    for (option, _) in limits.iter().filter(|(_, most)| *most > 0 && !config.hls.viewer_ids) {
+        let problem = "viewers of HLS are counted by their ids; set hls.viewer_ids = true, or this to 0";
+        findings.add(&[option, "hls.viewer_ids"], problem.to_owned());
     }
 }
 

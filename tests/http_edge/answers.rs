@@ -5,7 +5,7 @@ use std::io::Read;
 use headwater::access::{self, Access, Secret};
 use headwater::events::Events;
 use headwater::hls::Hls;
-use headwater::http::{Admin, Edge, Parts};
+use headwater::http::{Admin, Edge, Parts, Reach};
 
 use super::client::{Raw, get};
 use super::{edge, settings};
@@ -37,8 +37,8 @@ async fn playlists_come_as_text_or_gzip_and_are_revalidated() {
     assert_eq!((known.status, known.header("etag"), known.body.len()), (304, text.header("etag"), 0));
     let plain = raw.get("/live/show/video.m3u8?ll=0&_HLS_skip=YES&token=x", "").await;
     assert_eq!(plain.text(), "#EXTM3U\n#newest=7 skip=true plain=true\n");
-    assert_eq!(raw.get("/live/show/index.m3u8?ll=0", "").await.text(), "#EXTM3U\n#plain=true\n");
-    assert_eq!(raw.get("/live/show/index.m3u8", "").await.text(), "#EXTM3U\n#plain=false\n");
+    assert_eq!(raw.get("/live/show/index.m3u8?ll=0", "").await.text(), "#EXTM3U\n#plain=true\nvideo.m3u8\n");
+    assert_eq!(raw.get("/live/show/index.m3u8", "").await.text(), "#EXTM3U\n#plain=false\nvideo.m3u8\n");
 }
 
 #[tokio::test]
@@ -203,9 +203,11 @@ fn admin(edge: &Edge, token: &str) -> (Admin, tempfile::TempDir) {
         transcoder: None,
         webrtc: None,
         access: Access::open(settings, events.clone()).unwrap(),
+        viewers: super::watching().1,
         events,
         data: data.path().to_owned(),
         metrics_token: None,
+        reach: Reach { public_url: String::new(), http_port: 8080, rtmp_port: 1935 },
     };
     (Admin::start("127.0.0.1:0".parse().unwrap(), parts, edge).unwrap(), data)
 }

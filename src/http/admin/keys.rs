@@ -1,13 +1,16 @@
-//! Calls about keys: list, make, rotate, revoke. A secret is in the one answer that makes it, and nowhere else.
+//! Calls about keys and links: list, make, rotate, revoke. A secret is in the one answer that makes it, and nowhere else.
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
 
 use hyper::{Response, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Operator;
 use super::call::{Call, done, json};
 use super::routes::Answering;
-use crate::access::{self, KeyError, KeyGrant, KeyId, KeyInfo, StreamPattern};
+use super::{Operator, millis};
+use crate::access::{self, KeyError, KeyGrant, KeyId, KeyInfo, PlayClaims, StreamPattern};
 use crate::http::body::Body;
 use crate::http::problem::Problem;
 
@@ -68,6 +71,58 @@ pub(super) struct Made {
     secret: String,
 }
 
+/// The body that makes a link.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewLink {
+    /// A name or pattern.
+    #[schemars(with = "String")]
+    stream: StreamPattern,
+    /// How long it is good for, in seconds, at most ten years.
+    #[schemars(range(min = 1, max = 315_360_000))]
+    expires_s: u64,
+    /// The one address that may use it.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    address: Option<IpAddr>,
+    /// Viewers at a time; 0 sets no limit.
+    #[serde(default)]
+    sessions: u32,
+}
+
+/// A link that opens a stream.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Link {
+    /// In front of every path of the viewers' listener: `/s/TOKEN`.
+    prefix: String,
+    /// To the playlist, for players; None for a pattern.
+    url: Option<String>,
+    /// To the watch page; None for a pattern.
+    watch: Option<String>,
+    expires_ms: u64,
+}
+
+/// `POST /api/v1/play-urls`
+pub(super) fn link(operator: &Operator, call: &Call) -> Result<Response<Body>, Problem> {
+    let NewLink { stream, expires_s, address, sessions } = call.json()?;
+    if !(1..=LONGEST_LINK).contains(&expires_s) {
+        return Err(Problem::bad_request(format!("expires_s is from 1 to {LONGEST_LINK}")));
+    }
+    let expires = SystemTime::now() + Duration::from_secs(expires_s);
+    let name = stream.name();
+    let claims = PlayClaims { address, sessions, ..PlayClaims::new(stream.clone(), expires) };
+    let prefix = format!("/s/{}", operator.access.sign_play(&claims));
+    let base = format!("{}{prefix}", operator.reach.public_url);
+    operator.noted(call, "operator.link.make", stream.as_str(), Ok(()))?;
+    let link = Link {
+        url: name.as_ref().map(|name| format!("{base}/live/{name}/index.m3u8")),
+        watch: name.as_ref().map(|name| format!("{base}/watch/{name}")),
+        prefix,
+        expires_ms: millis(expires),
+    };
+    json(StatusCode::OK, &link)
+}
+
 /// `GET /api/v1/keys`
 pub(super) fn list(operator: &Operator, _: &Call) -> Result<Response<Body>, Problem> {
     json(StatusCode::OK, &List { keys: operator.access.keys() })
@@ -115,3 +170,6 @@ fn problem(error: KeyError) -> Problem {
     };
     Problem::new(status, error.to_string())
 }
+
+/// Seconds: ten years.
+const LONGEST_LINK: u64 = 10 * 365 * 24 * 3600;

@@ -17,7 +17,6 @@ mod sampler;
 mod sessions;
 mod streams;
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,6 +41,7 @@ use super::problem::Problem;
 use super::settings::Settings;
 use super::signalling::Ends;
 use super::viewer::{admitted, behead, plain};
+use super::viewers::{Counts, Viewers};
 use super::worker::{Crew, Shared};
 use crate::access::{Access, Secret};
 use crate::events::Events;
@@ -77,12 +77,27 @@ pub struct Parts {
     pub webrtc: Option<WebRtc>,
     /// The keys, and who may administer.
     pub access: Access,
+    /// Who watches.
+    pub viewers: Viewers,
     /// What happened.
     pub events: Events,
     /// Where the audit log is kept.
     pub data: PathBuf,
     /// What reads `/metrics` from another machine, beside the admin token.
     pub metrics_token: Option<Secret>,
+    /// Where broadcasters and viewers find the server.
+    pub reach: Reach,
+}
+
+/// Where others find the server: for the addresses that pages show.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    /// As configured; empty: by the name that this machine is called by, and the port.
+    pub public_url: String,
+    /// Of the viewers' listener.
+    pub http_port: u16,
+    /// Of RTMP.
+    pub rtmp_port: u16,
 }
 
 impl Admin {
@@ -143,6 +158,8 @@ struct Operator {
     transcoder: Option<Transcoder>,
     webrtc: Option<WebRtc>,
     access: Access,
+    viewers: Viewers,
+    reach: Reach,
     events: Events,
     readiness: Readiness,
     pages: Arc<Pages>,
@@ -194,7 +211,7 @@ impl Respond for Arc<Operator> {
 
 impl Operator {
     fn new(parts: Parts, edge: &Edge, addr: SocketAddr) -> Operator {
-        let Parts { hub, hls, transcoder, webrtc, access, events, data, metrics_token } = parts;
+        let Parts { hub, hls, transcoder, webrtc, access, viewers, events, data, metrics_token, reach } = parts;
         let administers = access.clone();
         Operator {
             identity: Identity::new(Arc::new(move |token| administers.administer(token).is_ok())),
@@ -204,6 +221,8 @@ impl Operator {
             transcoder,
             webrtc,
             access,
+            viewers,
+            reach,
             events,
             readiness: edge.readiness(),
             pages: edge.pages(),
@@ -303,15 +322,10 @@ impl Operator {
         outcome
     }
 
-    /// Who watches, by stream.
-    fn viewers(&self) -> HashMap<String, Watching> {
-        let mut viewers: HashMap<String, Watching> = HashMap::new();
-        for shot in self.webrtc.as_ref().map(WebRtc::sessions).unwrap_or_default() {
-            if shot.protocol == "whep" {
-                viewers.entry(shot.stream).or_default().whep += 1;
-            }
-        }
-        viewers
+    /// How many watch a stream.
+    fn watching(&self, stream: &str) -> Watching {
+        let Counts { hls, whep, peak } = self.viewers.count(stream);
+        Watching { hls, whep, peak }
     }
 
     /// What is wrong with a stream.
@@ -355,6 +369,8 @@ impl Operator {
 struct Watching {
     hls: u64,
     whep: u64,
+    /// The most at a time so far.
+    peak: u64,
 }
 
 impl Watching {

@@ -21,6 +21,14 @@ pub(super) struct Version {
     version: &'static str,
     started_ms: u64,
     uptime_s: u64,
+    /// As configured; empty: nobody said.
+    public_url: String,
+    http_port: u16,
+    rtmp_port: u16,
+    /// WHIP and WHEP are served.
+    webrtc: bool,
+    /// Nobody has a key: only this machine publishes.
+    open: bool,
 }
 
 /// How it does.
@@ -114,7 +122,17 @@ pub(super) fn drain(operator: &Operator, call: &Call) -> Result<Response<Body>, 
 
 fn version_of(operator: &Operator) -> Version {
     let uptime_s = operator.began.elapsed().map_or(0, |since| since.as_secs());
-    Version { name: "headwater", version: env!("CARGO_PKG_VERSION"), started_ms: millis(operator.began), uptime_s }
+    Version {
+        name: "headwater",
+        version: env!("CARGO_PKG_VERSION"),
+        started_ms: millis(operator.began),
+        uptime_s,
+        public_url: operator.reach.public_url.clone(),
+        http_port: operator.reach.http_port,
+        rtmp_port: operator.reach.rtmp_port,
+        webrtc: operator.webrtc.is_some(),
+        open: operator.access.is_open(),
+    }
 }
 
 fn probed(operator: &Operator) -> Arc<Vec<Probed>> {

@@ -274,6 +274,16 @@ pub(super) static ROUTES: &[Route] = &[
         ..delete("/api/v1/keys/{id}", "Revokes a key, and ends what it opened.", Run::Later(keys::revoke))
     },
     Route {
+        takes: Some(shape::<keys::NewLink>),
+        refuses: &[400, 413, 415],
+        ..post(
+            "/api/v1/play-urls",
+            "Makes a link that opens a stream to viewers.",
+            one::<keys::Link>(),
+            Run::Now(keys::link),
+        )
+    },
+    Route {
         query: &[LIMIT],
         ..get(
             "/api/v1/audit",

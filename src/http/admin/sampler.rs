@@ -86,7 +86,6 @@ impl Sampler {
     /// One look at everything.
     pub(super) fn look(&self, operator: &Operator, now: Instant) -> Rows {
         let streams = operator.hub.streams();
-        let viewers = operator.viewers();
         let reading = metrics::read();
         let mut state = self.state();
         state.tracks.retain(|name, _| streams.iter().any(|stream| stream.name().as_str() == name));
@@ -94,7 +93,7 @@ impl Sampler {
         for stream in &streams {
             let name = stream.name().as_str();
             let status = stream.status();
-            let watching = viewers.get(name).copied().unwrap_or_default();
+            let watching = operator.watching(name);
             let track = state.tracks.entry(name.to_owned()).or_insert_with(|| Track::new(stream));
             track.look(stream, &status, watching.total(), now);
             let findings = operator.findings(stream, &status);

@@ -1,15 +1,14 @@
 //! Calls about sessions: who publishes and who watches, over every protocol, and ending one.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use hyper::{Response, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Operator;
 use super::call::{Call, done, json};
+use super::{Operator, millis};
 use crate::http::body::Body;
 use crate::http::problem::Problem;
+use crate::http::viewers::ViewerInfo;
 use crate::webrtc::{Snapshot, WebRtc};
 
 /// A page of sessions.
@@ -73,6 +72,9 @@ fn end_one(operator: &Operator, id: &str) -> Result<(), Problem> {
     {
         return Ok(());
     }
+    if operator.viewers.kick(id) {
+        return Ok(());
+    }
     if operator.webrtc.as_ref().is_some_and(|webrtc| webrtc.end(id, KICKED, false)) {
         return Ok(());
     }
@@ -101,7 +103,26 @@ fn all(operator: &Operator) -> Vec<SessionShown> {
             webrtc: None,
         })
     });
-    publishers.chain(webrtc.into_iter().map(over_webrtc)).collect()
+    let (viewers, _) = operator.viewers.list(None, 0, usize::MAX);
+    publishers.chain(webrtc.into_iter().map(over_webrtc)).chain(viewers.into_iter().map(over_hls)).collect()
+}
+
+fn over_hls(viewer: ViewerInfo) -> SessionShown {
+    SessionShown {
+        id: viewer.id,
+        stream: viewer.stream,
+        protocol: "hls".to_owned(),
+        role: "viewer",
+        peer: viewer.peer.to_string(),
+        client: viewer.client,
+        since_ms: millis(viewer.since),
+        rung: Some(viewer.rendition).filter(|rendition| !rendition.is_empty()),
+        bitrate: None,
+        rtt_ms: None,
+        loss: None,
+        trouble: None,
+        webrtc: None,
+    }
 }
 
 fn over_webrtc(shot: Snapshot) -> SessionShown {
@@ -121,10 +142,6 @@ fn over_webrtc(shot: Snapshot) -> SessionShown {
         trouble: shot.trouble.clone(),
         webrtc: Some(shot),
     }
-}
-
-fn millis(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 /// What a publisher or viewer is told whose session the operator ends.

@@ -105,17 +105,14 @@ pub(super) fn list(operator: &Operator, call: &Call) -> Result<Response<Body>, P
     let streams = operator.hub.streams();
     let total = streams.len();
     let page = streams.iter().skip(call.number("offset", 0) as usize).take(call.number("limit", 1_000) as usize);
-    let viewers = operator.viewers();
-    let watching = |stream: &Stream| viewers.get(stream.name().as_str()).copied().unwrap_or_default();
-    let streams = page.map(|stream| shown(operator, stream, watching(stream))).collect();
+    let streams = page.map(|stream| shown(operator, stream)).collect();
     json(StatusCode::OK, &List { streams, total })
 }
 
 /// `GET /api/v1/streams/{stream}`
 pub(super) fn one(operator: &Operator, call: &Call) -> Result<Response<Body>, Problem> {
     let stream = found(operator, call)?;
-    let watching = operator.viewers().get(stream.name().as_str()).copied().unwrap_or_default();
-    json(StatusCode::OK, &shown(operator, &stream, watching))
+    json(StatusCode::OK, &shown(operator, &stream))
 }
 
 /// `GET /api/v1/streams/{stream}/history`
@@ -194,7 +191,7 @@ fn no_such() -> Problem {
     Problem::not_found("no such stream is on the air")
 }
 
-fn shown(operator: &Operator, stream: &Stream, viewers: Watching) -> StreamShown {
+fn shown(operator: &Operator, stream: &Stream) -> StreamShown {
     let status = stream.status();
     let name = stream.name().as_str();
     let progress = operator.hls.progress(name);
@@ -225,7 +222,7 @@ fn shown(operator: &Operator, stream: &Stream, viewers: Watching) -> StreamShown
             .and_then(|transcoder: &Transcoder| transcoder.ladder(name))
             .map(|ladder| (*ladder).clone()),
         ingest: operator.sampler.ingest(name).unwrap_or_default(),
-        viewers,
+        viewers: operator.watching(name),
         health: health(&findings),
         findings,
     }

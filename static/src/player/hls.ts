@@ -4,7 +4,7 @@ import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type HlsConfig, 
 import { AUTO, type Engine, type EngineEvent, type Pictures, type Rung, type Window } from './engine';
 import { Load } from './load';
 import { epochOf } from './probe';
-import { keyOf, soundOf } from './variants';
+import { keyOf, soundOf, viewerOf } from './variants';
 
 export class HlsEngine implements Engine {
   readonly protocol = `LL-HLS, hls.js ${Hls.version}`;
@@ -59,6 +59,7 @@ export class HlsEngine implements Engine {
       height: level.height,
       bitrate: level.bitrate,
       sound: false,
+      viewer: viewerOf(level.uri),
     }));
     return this.sound ? [...pictures, this.sound] : pictures;
   }
@@ -133,6 +134,9 @@ export class HlsEngine implements Engine {
       this.tell({ kind: 'unplayable', reason: data.reason ?? data.error.message });
     } else if (data.type === ErrorTypes.NETWORK_ERROR && (status === 404 || status === 410)) {
       this.tell({ kind: 'gone' });
+    } else if (data.type === ErrorTypes.NETWORK_ERROR && REFUSALS.has(status ?? 0)) {
+      const answer: unknown = data.networkDetails;
+      this.tell({ kind: 'refused', reason: answer instanceof XMLHttpRequest ? reasonOf(answer) : '' });
     } else if (data.type === ErrorTypes.MEDIA_ERROR && this.mayRecover()) {
       this.hls.recoverMediaError();
     } else {
@@ -163,6 +167,14 @@ function windowOf(details: LevelDetails): Window {
     live: details.live,
   };
 }
+
+/** The server's own words; nothing where they cannot be had. */
+function reasonOf(answer: XMLHttpRequest): string {
+  return answer.responseType === '' || answer.responseType === 'text' ? answer.responseText.trim() : '';
+}
+
+/** Not let in, or no more. */
+const REFUSALS = new Set([401, 403, 429]);
 
 const UNDECODABLE = new Set<string>([
   ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR,
