@@ -19,4 +19,4 @@ fn main() -> ExitCode {
 }
 
 const DIST: &str = "static/dist";
-const PAGES: [&str; 3] = ["watch.html", "embed.html", "home.html"];
+const PAGES: [&str; 5] = ["watch.html", "embed.html", "home.html", "publish.html", "admin.html"];

@@ -16,7 +16,7 @@ await mkdir(assets, { recursive: true });
 
 const result = await build({
   absWorkingDir: root,
-  entryPoints: ['src/watch.ts', 'src/embed.ts', 'src/home.ts', 'src/publish.ts', 'src/style/publish.css', 'src/style/watch.css', 'src/style/embed.css', 'src/style/home.css'],
+  entryPoints: ['src/watch.ts', 'src/embed.ts', 'src/home.ts', 'src/publish.ts', 'src/admin.ts', 'src/style/admin.css', 'src/style/publish.css', 'src/style/watch.css', 'src/style/embed.css', 'src/style/home.css'],
   entryNames: '[name]-[hash]',
   // What the watch and the embed page share, hls.js above all, is one file.
   splitting: true,

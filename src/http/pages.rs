@@ -84,6 +84,13 @@ impl Pages {
         Ok(response)
     }
 
+    /// The admin page, which shows players of the viewers' listener in frames.
+    pub(super) fn console(&self, asked: &Asked) -> Result<Response<Body>, Error> {
+        let mut response = self.page("admin.html", false, asked)?;
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY_CONSOLE);
+        Ok(response)
+    }
+
     /// Any built file.
     pub(super) fn file(&self, path: &str, asked: &Asked) -> Result<Response<Body>, Error> {
         let file = self.files.get(path).ok_or(Error::NotFound("no such file".into()))?;
@@ -173,17 +180,20 @@ const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-poli
 
 /// Our own scripts alone; media from memory (`blob:`) as Media Source players have it, and their workers.
 macro_rules! policy {
-    ($ancestors:literal) => {
+    ($frames:literal, $ancestors:literal) => {
         HeaderValue::from_static(concat!(
             "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; img-src 'self' data: blob:; ",
             "font-src 'self' data:; media-src 'self' blob:; connect-src 'self'; worker-src 'self' blob:; ",
-            "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-src 'self'; frame-ancestors ",
+            "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-src ",
+            $frames,
+            "; frame-ancestors ",
             $ancestors
         ))
     };
 }
-const POLICY: HeaderValue = policy!("'none'");
-const POLICY_FRAMED: HeaderValue = policy!("*");
+const POLICY: HeaderValue = policy!("'self'", "'none'");
+const POLICY_FRAMED: HeaderValue = policy!("'self'", "*");
+const POLICY_CONSOLE: HeaderValue = policy!("http: https:", "'none'");
 
 #[cfg(test)]
 mod tests {

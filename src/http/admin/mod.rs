@@ -240,7 +240,7 @@ impl Operator {
     fn answer(&self, asked: &Asked) -> Result<Response<Body>, Error> {
         self.check_host(asked.host.as_deref()).map_err(|_| Error::Misdirected)?;
         match asked.path() {
-            "/" => self.pages.page("admin.html", false, asked),
+            "/" => self.pages.console(asked),
             "/healthz" => Ok(plain("ok\n")),
             "/readyz" => self.readiness.response(),
             path if path.starts_with("/assets/") || path.starts_with("/favicon.") => {
