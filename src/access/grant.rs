@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use super::{BadName, KeyId, StreamName};
+use super::{BadName, KeyId, Seat, StreamName};
 
 /// What is known of who asks.
 #[derive(Clone, Debug)]
@@ -56,13 +56,22 @@ pub struct Grant {
     pub key: Option<KeyId>,
     /// Until when nobody need ask again; a session that began before goes on.
     pub expires: Option<SystemTime>,
+    /// Its place among the sessions of its address, where they are counted. A session keeps it until it ends.
+    pub seat: Option<Seat>,
 }
 
 impl Grant {
     /// For a stream, without a key and without an end.
     pub fn open(stream: StreamName) -> Grant {
-        Grant { stream, key: None, expires: None }
+        Grant { stream, key: None, expires: None, seat: None }
     }
+}
+
+/// Permission to change the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// Who, for the audit log: what the token says of itself, or that it is the admin token.
+    pub who: String,
 }
 
 /// Why something is refused. The texts are safe to show to whoever asked: no secret is in them.
@@ -86,6 +95,15 @@ pub enum Refused {
     /// Not the admin token.
     #[error("wrong admin token")]
     Admin,
+    /// The address is on a list.
+    #[error("this is not allowed from your address")]
+    Address,
+    /// Too many wrong keys came from there.
+    #[error("too many wrong keys from this address; try again in {0} s")]
+    TooMany(u64),
+    /// As many sessions as may be.
+    #[error("there are {0} sessions from this address already, and no more are allowed")]
+    Sessions(usize),
 }
 
 impl Refused {
@@ -96,6 +114,22 @@ impl Refused {
             Refused::Key | Refused::Admin => "key",
             Refused::Private => "private",
             Refused::NotLocal => "not_local",
+            Refused::Address => "address",
+            Refused::TooMany(_) => "too_many",
+            Refused::Sessions(_) => "sessions",
         }
+    }
+
+    /// Seconds after which it makes sense to ask again, where it is known to.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Refused::TooMany(seconds) => Some(*seconds),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody may be guessing.
+    pub(super) fn is_guess(&self) -> bool {
+        matches!(self, Refused::Key | Refused::Private | Refused::Admin)
     }
 }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::Client;
 use super::ice::Credentials;
 use super::session::{Session, Shown};
-use crate::access::KeyId;
+use crate::access::{KeyId, Seat};
 
 /// The registry.
 #[derive(Debug)]
@@ -49,6 +50,8 @@ struct Entry {
     peer: IpAddr,
     /// The key that let it in.
     key: Option<KeyId>,
+    /// Kept until the session is over.
+    _seat: Option<Seat>,
     connected: bool,
 }
 
@@ -88,8 +91,8 @@ impl Registry {
         Registry { table: Mutex::default(), most }
     }
 
-    /// Takes in a session of an offer from `peer`, let in by `key`.
-    pub(super) fn add(&self, session: Session, etag: String, (peer, key): (IpAddr, Option<KeyId>)) -> Result<(), Full> {
+    /// Takes in a session of an offer from `client`.
+    pub(super) fn add(&self, session: Session, etag: String, client: &Client) -> Result<(), Full> {
         let mut table = self.table();
         if table.draining {
             return Err(Full::Draining);
@@ -97,7 +100,7 @@ impl Registry {
         if table.sessions.len() >= self.most {
             return Err(Full::Sessions(self.most));
         }
-        let peer = network(peer);
+        let peer = network(client.peer.ip());
         let waits = |entry: &&Entry| entry.peer == peer && !entry.connected;
         if table.sessions.values().filter(waits).count() >= MOST_WAITING {
             return Err(Full::Address);
@@ -107,7 +110,8 @@ impl Registry {
         let shown = session.shown.clone();
         let place = Place::Waiting(Box::new(session), Instant::now());
         let fragments = vec![fragment];
-        table.sessions.insert(id, Entry { place, fragments, shown, etag, peer, key, connected: false });
+        let (key, seat) = (client.key.clone(), client.seat.clone());
+        table.sessions.insert(id, Entry { place, fragments, shown, etag, peer, key, _seat: seat, connected: false });
         Ok(())
     }
 
