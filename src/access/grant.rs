@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use super::{BadName, KeyId, Seat, StreamName};
+use super::{BadName, BadToken, KeyId, Seat, StreamName};
 
 /// What is known of who asks.
 #[derive(Clone, Debug)]
@@ -95,6 +95,9 @@ pub enum Refused {
     /// Not the admin token.
     #[error("wrong admin token")]
     Admin,
+    /// The token that was shown.
+    #[error(transparent)]
+    Token(#[from] BadToken),
     /// The address is on a list.
     #[error("this is not allowed from your address")]
     Address,
@@ -114,6 +117,8 @@ impl Refused {
             Refused::Key | Refused::Admin => "key",
             Refused::Private => "private",
             Refused::NotLocal => "not_local",
+            Refused::Token(BadToken::Expired) => "expired",
+            Refused::Token(_) => "token",
             Refused::Address => "address",
             Refused::TooMany(_) => "too_many",
             Refused::Sessions(_) => "sessions",
@@ -124,12 +129,15 @@ impl Refused {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Refused::TooMany(seconds) => Some(*seconds),
+            Refused::Token(BadToken::Unavailable) => Some(5),
             _ => None,
         }
     }
 
     /// Whether somebody may be guessing.
     pub(super) fn is_guess(&self) -> bool {
-        matches!(self, Refused::Key | Refused::Private | Refused::Admin)
+        // A token with a right signature was given to whoever shows it, if not for this.
+        let forged = matches!(self, Refused::Token(BadToken::Malformed | BadToken::Algorithm | BadToken::Signature));
+        forged || matches!(self, Refused::Key | Refused::Private | Refused::Admin)
     }
 }

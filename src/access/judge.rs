@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::{Action, From, Grant, KeyGrant, Operator, Policy, Refused, Shared, StreamName};
+use super::jwt::{self, Claims};
+use super::{Action, BadToken, From, Grant, KeyGrant, Operator, Policy, Refused, Shared, StreamName};
 use crate::metrics::{ACCESS_GRANTED, ACCESS_REFUSED};
 
 /// Who wants to do what.
@@ -26,8 +27,8 @@ impl Shared {
         let policy = self.policy();
         self.pass(question, &policy)?;
         let mut grant = match question.action {
-            Action::Play => self.judge_viewer(name, shown),
-            _ => self.judge_publisher(question, name, shown),
+            Action::Play => self.judge_viewer(question, name, shown).await,
+            _ => self.judge_publisher(question, name, shown).await,
         }?;
         self.seat(question, &policy, &mut grant)?;
         Ok(grant)
@@ -52,12 +53,17 @@ impl Shared {
             (None, Some(kept)) => kept.is(token),
             (None, None) => false,
         };
-        if is_it { Ok(Operator { who: "the admin token".to_owned() }) } else { Err(Refused::Admin) }
+        if is_it {
+            return Ok(Operator { who: "the admin token".to_owned() });
+        }
+        let claims = self.claims(question, None, Some(token)).await;
+        let who = |claims: Claims| Operator { who: claims.sub.unwrap_or_else(|| "a token".to_owned()) };
+        claims.map_or(Err(Refused::Admin), |claims| claims.map(who).map_err(Refused::Token))
     }
 
     /// Nobody can show anything that lets them publish: whoever is on this machine may.
     pub(super) fn is_open(&self) -> bool {
-        !self.keys.any(KeyGrant::Publish)
+        !self.keys.any(KeyGrant::Publish) && self.tokens.is_none()
     }
 
     /// Whether a stream is not for everybody.
@@ -119,7 +125,7 @@ impl Shared {
         wait.map_or(Ok(()), |wait| Err(Refused::TooMany(wait.as_secs() + 1)))
     }
 
-    fn judge_publisher(
+    async fn judge_publisher(
         &self,
         question: Question<'_>,
         name: &StreamName,
@@ -129,20 +135,47 @@ impl Shared {
             let local = question.from.address.to_canonical().is_loopback();
             return if local { Ok(Grant::open(name.clone())) } else { Err(Refused::NotLocal) };
         }
-        self.opened(KeyGrant::Publish, name, shown).ok_or(Refused::Key)
+        self.opened(question, name, shown).await.unwrap_or(Err(Refused::Key))
     }
 
-    fn judge_viewer(&self, name: &StreamName, shown: Option<&str>) -> Result<Grant, Refused> {
+    async fn judge_viewer(
+        &self,
+        question: Question<'_>,
+        name: &StreamName,
+        shown: Option<&str>,
+    ) -> Result<Grant, Refused> {
         if !self.is_private(name) {
             return Ok(Grant::open(name.clone()));
         }
-        self.opened(KeyGrant::Play, name, shown).ok_or(Refused::Private)
+        self.opened(question, name, shown).await.unwrap_or(Err(Refused::Private))
     }
 
-    /// What a key opens.
-    fn opened(&self, grant: KeyGrant, name: &StreamName, shown: Option<&str>) -> Option<Grant> {
+    /// What a token or a key opens; None where neither was shown that is known here.
+    async fn opened(
+        &self,
+        question: Question<'_>,
+        name: &StreamName,
+        shown: Option<&str>,
+    ) -> Option<Result<Grant, Refused>> {
+        if let Some(claims) = self.claims(question, Some(name), shown).await {
+            let granted = |claims: Claims| Grant { expires: claims.expires(), ..Grant::open(name.clone()) };
+            return Some(claims.map(granted).map_err(Refused::Token));
+        }
+        let grant = if question.action == Action::Play { KeyGrant::Play } else { KeyGrant::Publish };
         let key = self.keys.fits(grant, name, shown?)?;
-        Some(Grant { key: Some(key), ..Grant::open(name.clone()) })
+        Some(Ok(Grant { key: Some(key), ..Grant::open(name.clone()) }))
+    }
+
+    /// What a token says, if one was shown and can be known here, and if it allows this.
+    async fn claims(
+        &self,
+        Question { action, from }: Question<'_>,
+        stream: Option<&StreamName>,
+        shown: Option<&str>,
+    ) -> Option<Result<Claims, BadToken>> {
+        let (tokens, token) = self.tokens.as_ref().zip(shown.filter(|shown| jwt::is_token(shown)))?;
+        let read = Box::pin(tokens.read(token)).await;
+        Some(read.and_then(|claims| claims.allow(action, stream, from.address).map(|()| claims)))
     }
 
     /// Takes a place for a session that lasts. Viewers by HLS have no connection that could hold one.

@@ -3,12 +3,17 @@
 
 mod admin;
 mod attempts;
+mod fetch;
 mod grant;
 mod judge;
+mod jwks;
+mod jwt;
 mod key;
 mod keys;
 mod name;
 mod networks;
+#[cfg(test)]
+mod rig;
 mod seats;
 mod secret;
 mod store;
@@ -23,7 +28,9 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 pub use attempts::Patience;
+pub use fetch::{BadTarget, NoAuthorities, Target};
 pub use grant::{Action, From, Grant, Operator, Refused};
+pub use jwt::{BadToken, TokenKeyError, TokenSettings};
 pub use key::{Key, KeyError, KeyGrant, KeyId, KeyInfo, KeyOrigin, Made, NewKey};
 pub use name::{BadName, BadPattern, StreamName, StreamPattern};
 pub use networks::{BadNetwork, Gate, Network};
@@ -34,6 +41,7 @@ use crate::events::Events;
 use admin::AdminToken;
 use attempts::Attempts;
 use judge::Question;
+use jwt::Tokens;
 use keys::Keys;
 use seats::Seats;
 
@@ -44,11 +52,13 @@ pub struct Settings {
     pub data: Option<PathBuf>,
     /// The configured keys.
     pub keys: Vec<Key>,
-    /// What does not have files.
+    /// Who signs tokens.
+    pub tokens: TokenSettings,
+    /// What can be changed while the server runs.
     pub policy: Policy,
 }
 
-/// What holds for all, and can be changed while the server runs.
+/// What holds for all, and needs no files.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// Streams that only those may watch who show that they may.
@@ -99,6 +109,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A key that tokens are checked with cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenKeyError),
     /// The file of the admin token has none.
     #[error("{path} has no admin token; delete it, and the next start makes a new one", path = .0.display())]
     AdminToken(PathBuf),
@@ -119,6 +132,7 @@ struct Shared {
     policy: RwLock<Arc<Policy>>,
     /// The one in the data directory; a configured one goes before it.
     admin: Option<AdminToken>,
+    tokens: Option<Tokens>,
     attempts: Attempts,
     seats: Seats,
     events: Events,
@@ -131,18 +145,19 @@ impl Access {
         let keys = Keys::open(&settings.keys, file(store::FILE))?;
         let token = file(admin::FILE).filter(|_| settings.policy.admin_token.is_none());
         let admin = token.as_deref().map(AdminToken::in_file).transpose()?;
-        Ok(Access::of(keys, settings.policy, admin, events))
+        let tokens = (!settings.tokens.is_empty()).then(|| Tokens::open(&settings.tokens)).transpose()?;
+        Ok(Access::of(keys, settings.policy, (admin, tokens), events))
     }
 
     /// With these keys, in memory alone; nobody is told of refusals.
     pub fn new(keys: Vec<Key>) -> Access {
-        Access::of(Keys::in_memory(&keys), Policy::default(), None, Events::new())
+        Access::of(Keys::in_memory(&keys), Policy::default(), (None, None), Events::new())
     }
 
-    fn of(keys: Keys, policy: Policy, admin: Option<AdminToken>, events: Events) -> Access {
+    fn of(keys: Keys, policy: Policy, (admin, tokens): (Option<AdminToken>, Option<Tokens>), events: Events) -> Access {
         let (keys, policy) = (Arc::new(keys), RwLock::new(Arc::new(policy)));
         let (attempts, seats) = (Attempts::default(), Seats::default());
-        Access { shared: Arc::new(Shared { keys, policy, admin, attempts, seats, events }) }
+        Access { shared: Arc::new(Shared { keys, policy, admin, tokens, attempts, seats, events }) }
     }
 
     /// Puts other configured keys and another policy in the place of those that hold. What keys opened that are gone ends;
@@ -157,7 +172,8 @@ impl Access {
         self.shared.admin.as_ref()?.made.as_ref()
     }
 
-    /// Judges a stream key as broadcasters write it: `NAME`, `NAME?key=SECRET`, or a bare secret that belongs to a name.
+    /// Judges a stream key as broadcasters write it: `NAME`, `NAME?key=SECRET`, `NAME?token=TOKEN`, or a bare secret that
+    /// belongs to a name.
     pub async fn publish(&self, stream_key: &str, from: &From) -> Result<Grant, Refused> {
         let (name, query) = stream_key.split_once('?').unwrap_or((stream_key, ""));
         let shown = query.split('&').find_map(|pair| pair.strip_prefix("key=").or_else(|| pair.strip_prefix("token=")));
@@ -195,7 +211,7 @@ impl Access {
         self.shared.settle(question, None, true, judged)
     }
 
-    /// Nobody has a key to publish: whoever is on this machine may.
+    /// Nobody can have a key or a token to publish: whoever is on this machine may.
     pub fn is_open(&self) -> bool {
         self.shared.is_open()
     }

@@ -232,6 +232,17 @@ pub struct Access {
     pub failed_wait: Time,
     /// Publishers and WHEP viewers of one address at a time; 0 is any number.
     pub sessions_per_address: usize,
+    /// Shared with who signs tokens by HS256; none takes no such tokens.
+    #[serde(with = "super::secret")]
+    pub jwt_secret: Option<Secret>,
+    /// PEM files with public keys of who signs tokens by RS256 or ES256.
+    pub jwt_keys: Vec<PathBuf>,
+    /// Address of a set of such keys; may be empty.
+    pub jwks_url: String,
+    /// Who must have issued tokens; may be empty.
+    pub jwt_issuer: String,
+    /// Whom tokens must be for; may be empty.
+    pub jwt_audience: String,
 }
 
 impl Default for Access {
@@ -246,6 +257,11 @@ impl Default for Access {
             failed_keys: 10,
             failed_wait: Time::secs(300),
             sessions_per_address: 0,
+            jwt_secret: None,
+            jwt_keys: Vec::new(),
+            jwks_url: String::new(),
+            jwt_issuer: String::new(),
+            jwt_audience: String::new(),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::ladder;
 use super::load::Effective;
 use super::sections::Config;
 use super::units::{Bitrate, Size, Time};
+use crate::access::Target;
 
 /// All that is wrong with a configuration whose single values are right.
 pub(super) fn check(effective: &Effective) -> Vec<Error> {
@@ -20,6 +21,7 @@ pub(super) fn check(effective: &Effective) -> Vec<Error> {
     listeners(config, &mut findings);
     tls(config, &mut findings);
     web(config, &mut findings);
+    others(config, &mut findings);
     memory(config, &mut findings);
     packaging(config, &mut findings);
     transcoding(config, &mut findings);
@@ -155,6 +157,16 @@ fn web(config: &Config, findings: &mut Findings<'_>) {
         if origin != "*" && !(has_host(origin) && bare) {
             let remedy = "write it as \"https://example.org\", without a path, or \"*\" for all";
             findings.add(&["http.allow_origins"], format!("{origin:?} is no origin; {remedy}"));
+        }
+    }
+}
+
+/// Web servers that are asked who may do what.
+fn others(config: &Config, findings: &mut Findings<'_>) {
+    let access = &config.access;
+    for (option, url) in [("access.jwks_url", &access.jwks_url)] {
+        if let Some(bad) = Some(url).filter(|url| !url.is_empty()).and_then(|url| url.parse::<Target>().err()) {
+            findings.add(&[option], bad.to_string());
         }
     }
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::body::Body;
 use super::cors::Origins;
 use super::edge::Readiness;
-use crate::access::{Access, From, Grant, Refused, StreamName};
+use crate::access::{Access, BadToken, From, Grant, Refused, StreamName};
 use crate::hub::PublishError;
 use crate::webrtc::{Answered, Client, Patched, Refusal, WebRtc};
 
@@ -319,7 +319,11 @@ fn refusal(refused: &Refused) -> Problem {
     };
     let problem = match refused {
         Refused::Key => unknown(WRONG_KEY),
-        Refused::Private | Refused::Admin => unknown(&detail),
+        Refused::Token(BadToken::Unavailable) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail),
+        Refused::Token(BadToken::Grant | BadToken::Stream | BadToken::Address) => {
+            Problem::new(StatusCode::FORBIDDEN, detail)
+        }
+        Refused::Private | Refused::Admin | Refused::Token(_) => unknown(&detail),
         Refused::NotLocal | Refused::Address => Problem::new(StatusCode::FORBIDDEN, detail),
         Refused::TooMany(_) | Refused::Sessions(_) => Problem::new(StatusCode::TOO_MANY_REQUESTS, detail),
         Refused::Name(_) => Problem::new(StatusCode::NOT_FOUND, detail),

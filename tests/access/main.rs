@@ -6,3 +6,4 @@ mod keys;
 mod rig;
 #[path = "../support/mod.rs"]
 mod support;
+mod tokens;
