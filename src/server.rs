@@ -331,8 +331,26 @@ fn access_settings(config: &Config) -> Result<access::Settings, access::Error> {
             issuer: said(jwt_issuer),
             audience: said(jwt_audience),
         },
+        webhook: webhook(&config.access)?,
         policy: policy(config),
     })
+}
+
+fn webhook(config: &config::Access) -> Result<Option<access::WebhookSettings>, access::Error> {
+    if config.webhook_url.is_empty() {
+        return Ok(None);
+    }
+    let action = |asked: &config::Asked| match asked {
+        config::Asked::Publish => access::Action::Publish,
+        config::Asked::Play => access::Action::Play,
+    };
+    Ok(Some(access::WebhookSettings {
+        target: config.webhook_url.parse().map_err(access::Error::WebhookUrl)?,
+        secret: config.webhook_secret.clone(),
+        actions: config.webhook_actions.iter().map(action).collect(),
+        timeout: config.webhook_timeout.get(),
+        cache: config.webhook_cache.get(),
+    }))
 }
 
 fn policy(config: &Config) -> access::Policy {

@@ -98,6 +98,12 @@ pub enum Refused {
     /// The token that was shown.
     #[error(transparent)]
     Token(#[from] BadToken),
+    /// Whoever is asked said no, and why.
+    #[error("{0}")]
+    Webhook(String),
+    /// Whoever is to be asked does not answer.
+    #[error("the server cannot ask whether this is allowed; try again in a moment")]
+    Unavailable,
     /// The address is on a list.
     #[error("this is not allowed from your address")]
     Address,
@@ -119,6 +125,8 @@ impl Refused {
             Refused::NotLocal => "not_local",
             Refused::Token(BadToken::Expired) => "expired",
             Refused::Token(_) => "token",
+            Refused::Webhook(_) => "webhook",
+            Refused::Unavailable => "unavailable",
             Refused::Address => "address",
             Refused::TooMany(_) => "too_many",
             Refused::Sessions(_) => "sessions",
@@ -129,7 +137,7 @@ impl Refused {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Refused::TooMany(seconds) => Some(*seconds),
-            Refused::Token(BadToken::Unavailable) => Some(5),
+            Refused::Unavailable | Refused::Token(BadToken::Unavailable) => Some(5),
             _ => None,
         }
     }
@@ -138,6 +146,6 @@ impl Refused {
     pub(super) fn is_guess(&self) -> bool {
         // A token with a right signature was given to whoever shows it, if not for this.
         let forged = matches!(self, Refused::Token(BadToken::Malformed | BadToken::Algorithm | BadToken::Signature));
-        forged || matches!(self, Refused::Key | Refused::Private | Refused::Admin)
+        forged || matches!(self, Refused::Key | Refused::Private | Refused::Admin | Refused::Webhook(_))
     }
 }

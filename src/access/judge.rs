@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::jwt::{self, Claims};
+use super::webhook::Webhook;
 use super::{Action, BadToken, From, Grant, KeyGrant, Operator, Policy, Refused, Shared, StreamName};
 use crate::metrics::{ACCESS_GRANTED, ACCESS_REFUSED};
 
@@ -35,11 +36,15 @@ impl Shared {
     }
 
     /// Judges a publisher who shows a secret and no name.
-    pub(super) fn judge_bare(&self, question: Question<'_>, shown: &str) -> Result<Grant, Refused> {
+    pub(super) async fn judge_bare(&self, question: Question<'_>, shown: &str) -> Result<Grant, Refused> {
         let policy = self.policy();
         self.pass(question, &policy)?;
-        let (key, stream) = self.keys.names(KeyGrant::Publish, shown).ok_or(Refused::Key)?;
-        let mut grant = Grant { key: Some(key), ..Grant::open(stream) };
+        let mut grant = match (self.keys.names(KeyGrant::Publish, shown), self.webhook(question)) {
+            (Some((key, stream)), _) => Grant { key: Some(key), ..Grant::open(stream) },
+            // A name without anything, which the webhook may know.
+            (None, Some(webhook)) => ask(webhook, question, &StreamName::new(shown)?, None).await?,
+            (None, None) => return Err(Refused::Key),
+        };
         self.seat(question, &policy, &mut grant)?;
         Ok(grant)
     }
@@ -63,7 +68,8 @@ impl Shared {
 
     /// Nobody can show anything that lets them publish: whoever is on this machine may.
     pub(super) fn is_open(&self) -> bool {
-        !self.keys.any(KeyGrant::Publish) && self.tokens.is_none()
+        let asked = self.webhook.as_ref().is_some_and(|webhook| webhook.is_for(Action::Publish));
+        !asked && self.tokens.is_none() && !self.keys.any(KeyGrant::Publish)
     }
 
     /// Whether a stream is not for everybody.
@@ -135,7 +141,8 @@ impl Shared {
             let local = question.from.address.to_canonical().is_loopback();
             return if local { Ok(Grant::open(name.clone())) } else { Err(Refused::NotLocal) };
         }
-        self.opened(question, name, shown).await.unwrap_or(Err(Refused::Key))
+        let opened = self.opened(question, name, shown).await.unwrap_or(Err(Refused::Key));
+        self.or_ask(opened, question, name, shown).await
     }
 
     async fn judge_viewer(
@@ -144,10 +151,30 @@ impl Shared {
         name: &StreamName,
         shown: Option<&str>,
     ) -> Result<Grant, Refused> {
-        if !self.is_private(name) {
+        if !self.is_private(name) && self.webhook(question).is_none() {
             return Ok(Grant::open(name.clone()));
         }
-        self.opened(question, name, shown).await.unwrap_or(Err(Refused::Private))
+        let opened = self.opened(question, name, shown).await.unwrap_or(Err(Refused::Private));
+        self.or_ask(opened, question, name, shown).await
+    }
+
+    /// The webhook has the last word on what nothing else opened.
+    async fn or_ask(
+        &self,
+        opened: Result<Grant, Refused>,
+        question: Question<'_>,
+        name: &StreamName,
+        shown: Option<&str>,
+    ) -> Result<Grant, Refused> {
+        match self.webhook(question).filter(|_| opened.is_err()) {
+            Some(webhook) => ask(webhook, question, name, shown).await,
+            None => opened,
+        }
+    }
+
+    /// The webhook, if it is asked about this.
+    fn webhook(&self, question: Question<'_>) -> Option<&Webhook> {
+        self.webhook.as_ref().filter(|webhook| webhook.is_for(question.action))
     }
 
     /// What a token or a key opens; None where neither was shown that is known here.
@@ -184,6 +211,16 @@ impl Shared {
         grant.seat = Some(self.seats.take(question.from.address, most).ok_or(Refused::Sessions(most))?);
         Ok(())
     }
+}
+
+async fn ask(
+    webhook: &Webhook,
+    Question { action, from }: Question<'_>,
+    name: &StreamName,
+    shown: Option<&str>,
+) -> Result<Grant, Refused> {
+    let until = Box::pin(webhook.ask(action, name, shown, from)).await?;
+    Ok(Grant { expires: Some(until), ..Grant::open(name.clone()) })
 }
 
 fn kind(action: Action) -> &'static str {

@@ -17,6 +17,7 @@ mod rig;
 mod seats;
 mod secret;
 mod store;
+mod webhook;
 
 use std::io;
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ pub use name::{BadName, BadPattern, StreamName, StreamPattern};
 pub use networks::{BadNetwork, Gate, Network};
 pub use seats::Seat;
 pub use secret::{NoRandom, Secret};
+pub use webhook::WebhookSettings;
 
 use crate::events::Events;
 use admin::AdminToken;
@@ -44,6 +46,7 @@ use judge::Question;
 use jwt::Tokens;
 use keys::Keys;
 use seats::Seats;
+use webhook::Webhook;
 
 /// What is configured.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +57,8 @@ pub struct Settings {
     pub keys: Vec<Key>,
     /// Who signs tokens.
     pub tokens: TokenSettings,
+    /// Who is asked where neither key nor token answers.
+    pub webhook: Option<WebhookSettings>,
     /// What can be changed while the server runs.
     pub policy: Policy,
 }
@@ -112,6 +117,12 @@ pub enum Error {
     /// A key that tokens are checked with cannot be used.
     #[error(transparent)]
     Token(#[from] TokenKeyError),
+    /// The webhook cannot be reached by TLS.
+    #[error("access.webhook_url: {0}")]
+    Webhook(NoAuthorities),
+    /// The webhook's address is none.
+    #[error("access.webhook_url: {0}")]
+    WebhookUrl(BadTarget),
     /// The file of the admin token has none.
     #[error("{path} has no admin token; delete it, and the next start makes a new one", path = .0.display())]
     AdminToken(PathBuf),
@@ -133,6 +144,7 @@ struct Shared {
     /// The one in the data directory; a configured one goes before it.
     admin: Option<AdminToken>,
     tokens: Option<Tokens>,
+    webhook: Option<Webhook>,
     attempts: Attempts,
     seats: Seats,
     events: Events,
@@ -146,18 +158,24 @@ impl Access {
         let token = file(admin::FILE).filter(|_| settings.policy.admin_token.is_none());
         let admin = token.as_deref().map(AdminToken::in_file).transpose()?;
         let tokens = (!settings.tokens.is_empty()).then(|| Tokens::open(&settings.tokens)).transpose()?;
-        Ok(Access::of(keys, settings.policy, (admin, tokens), events))
+        let webhook = settings.webhook.map(Webhook::new).transpose().map_err(Error::Webhook)?;
+        Ok(Access::of(keys, settings.policy, (admin, tokens, webhook), events))
     }
 
     /// With these keys, in memory alone; nobody is told of refusals.
     pub fn new(keys: Vec<Key>) -> Access {
-        Access::of(Keys::in_memory(&keys), Policy::default(), (None, None), Events::new())
+        Access::of(Keys::in_memory(&keys), Policy::default(), (None, None, None), Events::new())
     }
 
-    fn of(keys: Keys, policy: Policy, (admin, tokens): (Option<AdminToken>, Option<Tokens>), events: Events) -> Access {
+    fn of(
+        keys: Keys,
+        policy: Policy,
+        (admin, tokens, webhook): (Option<AdminToken>, Option<Tokens>, Option<Webhook>),
+        events: Events,
+    ) -> Access {
         let (keys, policy) = (Arc::new(keys), RwLock::new(Arc::new(policy)));
         let (attempts, seats) = (Attempts::default(), Seats::default());
-        Access { shared: Arc::new(Shared { keys, policy, admin, tokens, attempts, seats, events }) }
+        Access { shared: Arc::new(Shared { keys, policy, admin, tokens, webhook, attempts, seats, events }) }
     }
 
     /// Puts other configured keys and another policy in the place of those that hold. What keys opened that are gone ends;
@@ -185,7 +203,7 @@ impl Access {
             };
             return self.shared.settle(question, Some(name), shown.is_some(), judged);
         }
-        let judged = self.shared.judge_bare(question, name);
+        let judged = self.shared.judge_bare(question, name).await;
         // What stands there may be a secret with a slip of the finger in it, and is not repeated.
         self.shared.settle(question, None, true, judged)
     }
@@ -211,7 +229,7 @@ impl Access {
         self.shared.settle(question, None, true, judged)
     }
 
-    /// Nobody can have a key or a token to publish: whoever is on this machine may.
+    /// Nobody has a key to publish, and no token and no webhook can let anybody in: whoever is on this machine may.
     pub fn is_open(&self) -> bool {
         self.shared.is_open()
     }

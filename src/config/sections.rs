@@ -243,6 +243,18 @@ pub struct Access {
     pub jwt_issuer: String,
     /// Whom tokens must be for; may be empty.
     pub jwt_audience: String,
+    /// Address that is asked where neither key nor token answers; may be empty.
+    pub webhook_url: String,
+    /// What questions are signed with.
+    #[serde(with = "super::secret")]
+    pub webhook_secret: Option<Secret>,
+    /// What is asked about.
+    #[serde(deserialize_with = "asked")]
+    pub webhook_actions: Vec<Asked>,
+    /// For a whole answer.
+    pub webhook_timeout: Time,
+    /// So long a permission is kept.
+    pub webhook_cache: Time,
 }
 
 impl Default for Access {
@@ -262,6 +274,11 @@ impl Default for Access {
             jwks_url: String::new(),
             jwt_issuer: String::new(),
             jwt_audience: String::new(),
+            webhook_url: String::new(),
+            webhook_secret: None,
+            webhook_actions: vec![Asked::Publish],
+            webhook_timeout: Time::secs(3),
+            webhook_cache: Time::secs(60),
         }
     }
 }
@@ -478,6 +495,16 @@ words! {
 }
 
 words! {
+    /// What the webhook is asked about.
+    Asked: "publish or play" {
+        /// Who may publish.
+        Publish = "publish",
+        /// Who may watch.
+        Play = "play",
+    }
+}
+
+words! {
     /// When the rungs of a stream are made.
     LadderMode: "watched, rung, always or off" {
         /// All of them, while anybody watches the stream.
@@ -545,6 +572,11 @@ words! {
         /// One JSON object per line.
         Json = "json",
     }
+}
+
+fn asked<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<Asked>, D::Error> {
+    let words = Vec::<String>::deserialize(d)?;
+    words.iter().map(|word| word.parse().map_err(serde::de::Error::custom)).collect()
 }
 
 const fn everywhere(port: u16) -> SocketAddr {

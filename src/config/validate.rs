@@ -164,11 +164,15 @@ fn web(config: &Config, findings: &mut Findings<'_>) {
 /// Web servers that are asked who may do what.
 fn others(config: &Config, findings: &mut Findings<'_>) {
     let access = &config.access;
-    for (option, url) in [("access.jwks_url", &access.jwks_url)] {
+    for (option, url) in [("access.jwks_url", &access.jwks_url), ("access.webhook_url", &access.webhook_url)] {
         if let Some(bad) = Some(url).filter(|url| !url.is_empty()).and_then(|url| url.parse::<Target>().err()) {
             findings.add(&[option], bad.to_string());
         }
     }
+    // A publisher's handshake waits for it, and has 10 s.
+    findings.at_least("access.webhook_timeout", access.webhook_timeout, Time::millis(100));
+    findings.at_most("access.webhook_timeout", access.webhook_timeout, Time::secs(8));
+    findings.at_most("access.webhook_cache", access.webhook_cache, Time::secs(3_600));
 }
 
 /// Whether a text is `http://` or `https://` and something that can be a host.

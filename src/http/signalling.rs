@@ -319,12 +319,14 @@ fn refusal(refused: &Refused) -> Problem {
     };
     let problem = match refused {
         Refused::Key => unknown(WRONG_KEY),
-        Refused::Token(BadToken::Unavailable) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail),
+        Refused::Unavailable | Refused::Token(BadToken::Unavailable) => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
         Refused::Token(BadToken::Grant | BadToken::Stream | BadToken::Address) => {
             Problem::new(StatusCode::FORBIDDEN, detail)
         }
         Refused::Private | Refused::Admin | Refused::Token(_) => unknown(&detail),
-        Refused::NotLocal | Refused::Address => Problem::new(StatusCode::FORBIDDEN, detail),
+        Refused::NotLocal | Refused::Address | Refused::Webhook(_) => Problem::new(StatusCode::FORBIDDEN, detail),
         Refused::TooMany(_) | Refused::Sessions(_) => Problem::new(StatusCode::TOO_MANY_REQUESTS, detail),
         Refused::Name(_) => Problem::new(StatusCode::NOT_FOUND, detail),
     };
