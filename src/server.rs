@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{self, Access, KeyId};
+use crate::access::{self, Access, KeyId, Network};
 use crate::config::{self, Config};
 use crate::events::Events;
 use crate::hls::{self, Hls};
@@ -133,7 +133,7 @@ impl Server {
         let https = certificates.as_ref().map(|c| c.for_http()).transpose()?;
         let rtmps = certificates.as_ref().map(|c| c.for_rtmp()).transpose()?;
         let webrtc = config.webrtc.enabled.then(|| WebRtc::start(webrtc_settings(&config), hub.clone())).transpose()?;
-        let access = Access::open(access_settings(&config), events.clone())?;
+        let access = Access::open(access_settings(&config)?, events.clone())?;
         let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone())).transpose()?;
         let viewers = http::Viewers::new(viewer_policy(&config), access.play_secret(), webrtc.clone(), events.clone());
         let edge =
@@ -147,7 +147,7 @@ impl Server {
             viewers: viewers.clone(),
             events,
             data: config.data.dir.clone(),
-            metrics_token: config.admin.metrics_token.secret().cloned(),
+            metrics_token: config.admin.metrics_token.clone(),
             reach: reach(&config, &edge, &plain),
         };
         let admin = Admin::start(config.admin.listen, shown, &edge)?;
@@ -182,9 +182,8 @@ impl Server {
             let interval = config.tls.reload_interval.get();
             server.tasks.spawn(stop.clone().run_until_cancelled_owned(certificates.watch(interval)));
         }
-        let open = access.is_open();
         let server = server.ingest(&config, access, plain, secure.zip(rtmps))?;
-        server.announce(&config, open);
+        server.announce(&config);
         Ok(server)
     }
 
@@ -251,7 +250,7 @@ impl Server {
     }
 
     /// The start-up lines: one per listener, and where to push and watch.
-    fn announce(&self, config: &Config, open: bool) {
+    fn announce(&self, config: &Config) {
         let http = self.edge.addr();
         tracing::info!("http listening on http://{http}");
         if let Some(addr) = self.edge.tls_addr() {
@@ -275,7 +274,11 @@ impl Server {
         };
         let rtmp = self.rtmp.first().map(|addr| reachable(*addr).to_string()).unwrap_or_default();
         tracing::info!("push to rtmp://{rtmp}/live with stream key NAME, watch at {base}/watch/NAME");
-        if open {
+        if let Some(token) = self.access.made_admin_token() {
+            // Whoever reads the first start's lines may administer; it is not said again.
+            tracing::info!("admin token: {} (made now and kept in {})", token.reveal(), config.data.dir.display());
+        }
+        if self.access.is_open() {
             tracing::info!("there are no keys: only this machine may publish (see [[access.keys]])");
         }
     }
@@ -338,12 +341,53 @@ async fn end_revoked(access: Access, hub: Hub, webrtc: Option<WebRtc>) {
 const REVOKE: Duration = Duration::from_secs(1);
 const REVOKED: &str = "the key was revoked";
 
-fn access_settings(config: &Config) -> access::Settings {
-    access::Settings {
+fn access_settings(config: &Config) -> Result<access::Settings, access::Error> {
+    let config::Access { keys, jwt_secret, jwt_keys, jwks_url, jwt_issuer, jwt_audience, .. } = &config.access;
+    let said = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let key_set = said(jwks_url).map(|url| url.parse().map_err(access::TokenKeyError::Target)).transpose()?;
+    Ok(access::Settings {
         data: Some(config.data.dir.clone()),
-        keys: config.access.keys.clone(),
-        private: config.access.private.clone(),
-        admin_token: config.admin.token.secret().cloned(),
+        keys: keys.clone(),
+        tokens: access::TokenSettings {
+            secret: jwt_secret.clone(),
+            files: jwt_keys.clone(),
+            key_set,
+            issuer: said(jwt_issuer),
+            audience: said(jwt_audience),
+        },
+        webhook: webhook(&config.access)?,
+        policy: policy(config),
+    })
+}
+
+fn webhook(config: &config::Access) -> Result<Option<access::WebhookSettings>, access::Error> {
+    if config.webhook_url.is_empty() {
+        return Ok(None);
+    }
+    let action = |asked: &config::Asked| match asked {
+        config::Asked::Publish => access::Action::Publish,
+        config::Asked::Play => access::Action::Play,
+    };
+    Ok(Some(access::WebhookSettings {
+        target: config.webhook_url.parse().map_err(access::Error::WebhookUrl)?,
+        secret: config.webhook_secret.clone(),
+        actions: config.webhook_actions.iter().map(action).collect(),
+        timeout: config.webhook_timeout.get(),
+        cache: config.webhook_cache.get(),
+    }))
+}
+
+fn policy(config: &Config) -> access::Policy {
+    let config::Config { access, admin, .. } = config;
+    let gate = |allow: &[Network], deny: &[Network]| access::Gate { allow: allow.to_vec(), deny: deny.to_vec() };
+    access::Policy {
+        private: access.private.clone(),
+        publishers: gate(&access.publish_allow, &access.publish_deny),
+        viewers: gate(&access.play_allow, &access.play_deny),
+        operators: gate(&admin.allow, &admin.deny),
+        patience: access::Patience { free: access.failed_keys, longest: access.failed_wait.get() },
+        sessions: Some(access.sessions_per_address).filter(|most| *most > 0),
+        admin_token: admin.token.clone(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use super::{BadLink, BadName, KeyId, PlayLink, StreamName};
+use super::{BadLink, BadName, BadToken, KeyId, PlayLink, Seat, StreamName};
 
 /// What is known of who asks.
 #[derive(Clone, Debug)]
@@ -56,6 +56,8 @@ pub struct Grant {
     pub key: Option<KeyId>,
     /// Until when nobody need ask again; a session that began before goes on.
     pub expires: Option<SystemTime>,
+    /// Its place among the sessions of its address, where they are counted. A session keeps it until it ends.
+    pub seat: Option<Seat>,
     /// The signed link that opened it. What was granted ends when it expires.
     pub link: Option<Box<PlayLink>>,
 }
@@ -63,8 +65,15 @@ pub struct Grant {
 impl Grant {
     /// For a stream, without a key and without an end.
     pub fn open(stream: StreamName) -> Grant {
-        Grant { stream, key: None, expires: None, link: None }
+        Grant { stream, key: None, expires: None, seat: None, link: None }
     }
+}
+
+/// Permission to change the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// Who, for the audit log: what the token says of itself, or that it is the admin token.
+    pub who: String,
 }
 
 /// Why something is refused. The texts are safe to show to whoever asked: no secret is in them.
@@ -91,6 +100,24 @@ pub enum Refused {
     /// Not the admin token.
     #[error("wrong admin token")]
     Admin,
+    /// The token that was shown.
+    #[error(transparent)]
+    Token(#[from] BadToken),
+    /// Whoever is asked said no, and why.
+    #[error("{0}")]
+    Webhook(String),
+    /// Whoever is to be asked does not answer.
+    #[error("the server cannot ask whether this is allowed; try again in a moment")]
+    Unavailable,
+    /// The address is on a list.
+    #[error("this is not allowed from your address")]
+    Address,
+    /// Too many wrong keys came from there.
+    #[error("too many wrong keys from this address; try again in {0} s")]
+    TooMany(u64),
+    /// As many sessions as may be.
+    #[error("there are {0} sessions from this address already, and no more are allowed")]
+    Sessions(usize),
 }
 
 impl Refused {
@@ -102,6 +129,29 @@ impl Refused {
             Refused::Private => "private",
             Refused::Link(_) => "link",
             Refused::NotLocal => "not_local",
+            Refused::Token(BadToken::Expired) => "expired",
+            Refused::Token(_) => "token",
+            Refused::Webhook(_) => "webhook",
+            Refused::Unavailable => "unavailable",
+            Refused::Address => "address",
+            Refused::TooMany(_) => "too_many",
+            Refused::Sessions(_) => "sessions",
         }
+    }
+
+    /// Seconds after which it makes sense to ask again, where it is known to.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Refused::TooMany(seconds) => Some(*seconds),
+            Refused::Unavailable | Refused::Token(BadToken::Unavailable) => Some(5),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody may be guessing.
+    pub(super) fn is_guess(&self) -> bool {
+        // A token with a right signature was given to whoever shows it, if not for this.
+        let forged = matches!(self, Refused::Token(BadToken::Malformed | BadToken::Algorithm | BadToken::Signature));
+        forged || matches!(self, Refused::Key | Refused::Private | Refused::Admin | Refused::Webhook(_))
     }
 }

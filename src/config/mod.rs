@@ -8,12 +8,12 @@
 mod args;
 mod error;
 mod file;
-mod hidden;
 mod ice;
 mod keys;
 mod ladder;
 mod load;
 mod options;
+mod secret;
 mod sections;
 mod show;
 mod units;
@@ -22,12 +22,11 @@ mod validate;
 pub use args::{Action, Invocation, names_gstreamer_registry};
 pub use error::{Error, Errors, Origin};
 pub use file::File;
-pub use hidden::Hidden;
 pub use ice::{IceServer, server as ice_server};
 pub use ladder::{BadRung, LadderRule, RungRule};
 pub use load::{Effective, Input, load};
 pub use sections::{
-    Access, Admin, Config, Data, Encoder, Hls, Http, Hub, LadderMode, Log, LogFormat, Preset, Rtmp, Server, Takeover,
-    Tls, Transcode, Unpublish, Webrtc,
+    Access, Admin, Asked, Config, Data, Encoder, Hls, Http, Hub, LadderMode, Log, LogFormat, Preset, Rtmp, Server,
+    Takeover, Tls, Transcode, Unpublish, Webrtc,
 };
 pub use units::{BadUnit, Bitrate, Size, Time};

@@ -8,10 +8,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::hidden::Hidden;
 use super::ladder::{self, LadderRule, RungRule};
 use super::units::{self, BadUnit, Bitrate, Size, Time};
-use crate::access::{Key, StreamPattern};
+use crate::access::{Key, Network, Secret, StreamPattern};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -89,19 +88,22 @@ pub struct Admin {
     /// Address and port of the admin page and of `/metrics`.
     #[serde(deserialize_with = "units::address")]
     pub listen: SocketAddr,
-    /// What the admin page and its API ask for; none takes or makes the one of the data directory.
-    pub token: Hidden,
+    /// What an operator must show; none makes one and keeps it in the data directory.
+    #[serde(with = "super::secret")]
+    pub token: Option<Secret>,
+    /// Networks that operators may come from; none is everywhere.
+    pub allow: Vec<Network>,
+    /// Networks that they may not come from.
+    pub deny: Vec<Network>,
     /// What reads `/metrics` from another machine; none: the admin token alone does.
-    pub metrics_token: Hidden,
+    #[serde(with = "super::secret")]
+    pub metrics_token: Option<Secret>,
 }
 
 impl Default for Admin {
     fn default() -> Admin {
-        Admin {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
-            token: Hidden::default(),
-            metrics_token: Hidden::default(),
-        }
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8081));
+        Admin { listen, token: None, metrics_token: None, allow: Vec::new(), deny: Vec::new() }
     }
 }
 
@@ -227,6 +229,43 @@ pub struct Access {
     pub viewers_per_stream: usize,
     /// Viewers of one address at a time; 0 sets no limit.
     pub viewers_per_address: usize,
+    /// Networks that publishers may come from; none is everywhere.
+    pub publish_allow: Vec<Network>,
+    /// Networks that they may not come from.
+    pub publish_deny: Vec<Network>,
+    /// Networks that viewers may come from; none is everywhere.
+    pub play_allow: Vec<Network>,
+    /// Networks that they may not come from.
+    pub play_deny: Vec<Network>,
+    /// Wrong keys of one address before it has to wait.
+    pub failed_keys: u32,
+    /// The longest such wait.
+    pub failed_wait: Time,
+    /// Publishers and WHEP viewers of one address at a time; 0 is any number.
+    pub sessions_per_address: usize,
+    /// Shared with who signs tokens by HS256; none takes no such tokens.
+    #[serde(with = "super::secret")]
+    pub jwt_secret: Option<Secret>,
+    /// PEM files with public keys of who signs tokens by RS256 or ES256.
+    pub jwt_keys: Vec<PathBuf>,
+    /// Address of a set of such keys; may be empty.
+    pub jwks_url: String,
+    /// Who must have issued tokens; may be empty.
+    pub jwt_issuer: String,
+    /// Whom tokens must be for; may be empty.
+    pub jwt_audience: String,
+    /// Address that is asked where neither key nor token answers; may be empty.
+    pub webhook_url: String,
+    /// What questions are signed with.
+    #[serde(with = "super::secret")]
+    pub webhook_secret: Option<Secret>,
+    /// What is asked about.
+    #[serde(deserialize_with = "asked")]
+    pub webhook_actions: Vec<Asked>,
+    /// For a whole answer.
+    pub webhook_timeout: Time,
+    /// So long a permission is kept.
+    pub webhook_cache: Time,
 }
 
 impl Default for Access {
@@ -238,6 +277,23 @@ impl Default for Access {
             empty_referrer: true,
             viewers_per_stream: 0,
             viewers_per_address: 0,
+            publish_allow: Vec::new(),
+            publish_deny: Vec::new(),
+            play_allow: Vec::new(),
+            play_deny: Vec::new(),
+            failed_keys: 10,
+            failed_wait: Time::secs(300),
+            sessions_per_address: 0,
+            jwt_secret: None,
+            jwt_keys: Vec::new(),
+            jwks_url: String::new(),
+            jwt_issuer: String::new(),
+            jwt_audience: String::new(),
+            webhook_url: String::new(),
+            webhook_secret: None,
+            webhook_actions: vec![Asked::Publish],
+            webhook_timeout: Time::secs(3),
+            webhook_cache: Time::secs(60),
         }
     }
 }
@@ -457,6 +513,16 @@ words! {
 }
 
 words! {
+    /// What the webhook is asked about.
+    Asked: "publish or play" {
+        /// Who may publish.
+        Publish = "publish",
+        /// Who may watch.
+        Play = "play",
+    }
+}
+
+words! {
     /// When the rungs of a stream are made.
     LadderMode: "watched, rung, always or off" {
         /// All of them, while anybody watches the stream.
@@ -524,6 +590,11 @@ words! {
         /// One JSON object per line.
         Json = "json",
     }
+}
+
+fn asked<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<Asked>, D::Error> {
+    let words = Vec::<String>::deserialize(d)?;
+    words.iter().map(|word| word.parse().map_err(serde::de::Error::custom)).collect()
 }
 
 const fn everywhere(port: u16) -> SocketAddr {

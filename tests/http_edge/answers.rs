@@ -196,7 +196,8 @@ async fn pipelined_requests_are_answered_in_order() {
 fn admin(edge: &Edge, token: &str) -> (Admin, tempfile::TempDir) {
     let (hub, data) = (super::hub(), tempfile::tempdir().unwrap());
     let events = Events::new();
-    let settings = access::Settings { admin_token: Some(Secret::new(token)), ..access::Settings::default() };
+    let policy = access::Policy { admin_token: Some(Secret::new(token)), ..access::Policy::default() };
+    let settings = access::Settings { policy, ..access::Settings::default() };
     let parts = Parts {
         hls: Hls::new(hub.clone(), super::hls()),
         hub,

@@ -1,7 +1,7 @@
 //! Calls about the caller: login, logout, who it is; and the audit log of what callers changed.
 
-use hyper::Response;
 use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,9 +9,9 @@ use super::Operator;
 use super::audit::Entry;
 use super::call::{Call, done, json};
 use super::identity::{Who, set_cookie};
+use super::routes::Answering;
 use crate::http::body::Body;
 use crate::http::problem::Problem;
-use hyper::StatusCode;
 
 /// The body of a login.
 #[derive(Deserialize, JsonSchema)]
@@ -35,13 +35,15 @@ pub(super) struct AuditList {
 }
 
 /// `POST /api/v1/login`
-pub(super) fn log_in(operator: &Operator, call: &Call) -> Result<Response<Body>, Problem> {
-    let Login { token } = call.json()?;
-    let value = operator.identity.log_in(&token, &call.headers, call.peer)?;
-    operator.audit.note((Who::Cookie, call.peer), "operator.login", "", Ok(()));
-    // Behind a proxy that speaks TLS for us, only the proxy knows; it says so.
-    let secure = call.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-    Ok(with_cookie(&set_cookie(&value, secure)))
+pub(super) fn log_in<'a>(operator: &'a Operator, call: &'a Call) -> Answering<'a> {
+    Box::pin(async move {
+        let Login { token } = call.json()?;
+        let value = operator.identity.log_in(&token, &call.headers, call.peer).await?;
+        operator.audit.note((Who::Cookie, call.peer), "operator.login", "", Ok(()));
+        // Behind a proxy that speaks TLS for us, only the proxy knows; it says so.
+        let secure = call.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+        Ok(with_cookie(&set_cookie(&value, secure)))
+    })
 }
 
 /// `POST /api/v1/logout`

@@ -212,9 +212,8 @@ impl Respond for Arc<Operator> {
 impl Operator {
     fn new(parts: Parts, edge: &Edge, addr: SocketAddr) -> Operator {
         let Parts { hub, hls, transcoder, webrtc, access, viewers, events, data, metrics_token, reach } = parts;
-        let administers = access.clone();
         Operator {
-            identity: Identity::new(Arc::new(move |token| administers.administer(token).is_ok())),
+            identity: Identity::new(access.clone()),
             audit: Audit::open(&data, events.clone()),
             hub,
             hls,
@@ -257,7 +256,7 @@ impl Operator {
         self.check_host(head.uri.authority().map(|authority| authority.as_str()).or(host))?;
         let path = head.uri.path();
         if path == "/metrics" {
-            return self.metrics(&head, peer);
+            return self.metrics(&head, peer).await;
         }
         let (route, params) = match find(&head.method, path) {
             Found::Route(route, params) => (route, params),
@@ -269,7 +268,7 @@ impl Operator {
         };
         let who = match route.open {
             true => Who::Anybody,
-            false => self.identity.of(&head.method, &head.headers, peer)?,
+            false => self.identity.of(&head.method, &head.headers, peer).await?,
         };
         let body = call::body(body).await?;
         let call = Call::new((who, peer), head.headers, params, (head.uri.query(), route.query), body)?;
@@ -283,7 +282,7 @@ impl Operator {
         }
     }
 
-    fn metrics(&self, head: &hyper::http::request::Parts, peer: IpAddr) -> Result<Response<Body>, Problem> {
+    async fn metrics(&self, head: &hyper::http::request::Parts, peer: IpAddr) -> Result<Response<Body>, Problem> {
         if !matches!(head.method, Method::GET | Method::HEAD) {
             return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this takes GET").with(header::ALLOW, "GET, HEAD"));
         }
@@ -291,7 +290,7 @@ impl Operator {
         let token = token.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
         let reads = peer.is_loopback() || self.metrics_token.as_ref().is_some_and(|secret| secret.matches(token));
         if !reads {
-            self.identity.of(&head.method, &head.headers, peer)?;
+            self.identity.of(&head.method, &head.headers, peer).await?;
         }
         let ladders = self.transcoder.as_ref().map(Transcoder::render_metrics).unwrap_or_default();
         let mut response = Response::new(Body::one(Bytes::from(crate::metrics::render() + &ladders)));

@@ -172,7 +172,7 @@ pub(super) static ROUTES: &[Route] = &[
         open: true,
         takes: Some(shape::<account::Login>),
         refuses: &[400, 413, 415],
-        ..post("/api/v1/login", "Exchanges the admin token for a cookie.", Gives::Nothing, Run::Now(account::log_in))
+        ..post("/api/v1/login", "Exchanges the admin token for a cookie.", Gives::Nothing, Run::Later(account::log_in))
     },
     post("/api/v1/logout", "Ends the login of the cookie.", Gives::Nothing, Run::Now(account::log_out)),
     get("/api/v1/me", "How the caller is known.", one::<account::Me>(), Run::Now(account::me)),
