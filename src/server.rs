@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{self, Access, KeyId};
+use crate::access::{self, Access, KeyId, Network};
 use crate::config::{self, Config};
 use crate::events::Events;
 use crate::hls::{self, Hls};
@@ -166,9 +166,8 @@ impl Server {
             let interval = config.tls.reload_interval.get();
             server.tasks.spawn(stop.clone().run_until_cancelled_owned(certificates.watch(interval)));
         }
-        let open = access.is_open();
         let server = server.ingest(&config, access, plain, secure.zip(rtmps))?;
-        server.announce(&config, open);
+        server.announce(&config);
         Ok(server)
     }
 
@@ -235,7 +234,7 @@ impl Server {
     }
 
     /// The start-up lines: one per listener, and where to push and watch.
-    fn announce(&self, config: &Config, open: bool) {
+    fn announce(&self, config: &Config) {
         let http = self.edge.addr();
         tracing::info!("http listening on http://{http}");
         if let Some(addr) = self.edge.tls_addr() {
@@ -254,7 +253,11 @@ impl Server {
         };
         let rtmp = self.rtmp.first().map(|addr| reachable(*addr).to_string()).unwrap_or_default();
         tracing::info!("push to rtmp://{rtmp}/live with stream key NAME, watch at {base}/watch/NAME");
-        if open {
+        if let Some(token) = self.access.made_admin_token() {
+            // Whoever reads the first start's lines may administer; it is not said again.
+            tracing::info!("admin token: {} (made now and kept in {})", token.reveal(), config.data.dir.display());
+        }
+        if self.access.is_open() {
             tracing::info!("there are no keys: only this machine may publish (see [[access.keys]])");
         }
     }
@@ -318,10 +321,20 @@ const REVOKE: Duration = Duration::from_secs(1);
 const REVOKED: &str = "the key was revoked";
 
 fn access_settings(config: &Config) -> access::Settings {
-    access::Settings {
-        data: Some(config.data.dir.clone()),
-        keys: config.access.keys.clone(),
-        private: config.access.private.clone(),
+    access::Settings { data: Some(config.data.dir.clone()), keys: config.access.keys.clone(), policy: policy(config) }
+}
+
+fn policy(config: &Config) -> access::Policy {
+    let config::Config { access, admin, .. } = config;
+    let gate = |allow: &[Network], deny: &[Network]| access::Gate { allow: allow.to_vec(), deny: deny.to_vec() };
+    access::Policy {
+        private: access.private.clone(),
+        publishers: gate(&access.publish_allow, &access.publish_deny),
+        viewers: gate(&access.play_allow, &access.play_deny),
+        operators: gate(&admin.allow, &admin.deny),
+        patience: access::Patience { free: access.failed_keys, longest: access.failed_wait.get() },
+        sessions: Some(access.sessions_per_address).filter(|most| *most > 0),
+        admin_token: admin.token.clone(),
     }
 }
 

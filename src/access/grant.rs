@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use super::{BadLink, BadName, KeyId, PlayLink, StreamName};
+use super::{BadLink, BadName, KeyId, PlayLink, Seat, StreamName};
 
 /// What is known of who asks.
 #[derive(Clone, Debug)]
@@ -58,13 +58,22 @@ pub struct Grant {
     pub expires: Option<SystemTime>,
     /// The signed link that opened it. What was granted ends when it expires.
     pub link: Option<Box<PlayLink>>,
+    /// Its place among the sessions of its address, where they are counted. A session keeps it until it ends.
+    pub seat: Option<Seat>,
 }
 
 impl Grant {
     /// For a stream, without a key and without an end.
     pub fn open(stream: StreamName) -> Grant {
-        Grant { stream, key: None, expires: None, link: None }
+        Grant { stream, key: None, expires: None, link: None, seat: None }
     }
+}
+
+/// Permission to change the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// Who, for the audit log: what the token says of itself, or that it is the admin token.
+    pub who: String,
 }
 
 /// Why something is refused. The texts are safe to show to whoever asked: no secret is in them.
@@ -91,6 +100,15 @@ pub enum Refused {
     /// Not the admin token.
     #[error("wrong admin token")]
     Admin,
+    /// The address is on a list.
+    #[error("this is not allowed from your address")]
+    Address,
+    /// Too many wrong keys came from there.
+    #[error("too many wrong keys from this address; try again in {0} s")]
+    TooMany(u64),
+    /// As many sessions as may be.
+    #[error("there are {0} sessions from this address already, and no more are allowed")]
+    Sessions(usize),
 }
 
 impl Refused {
@@ -102,6 +120,22 @@ impl Refused {
             Refused::Private => "private",
             Refused::Link(_) => "link",
             Refused::NotLocal => "not_local",
+            Refused::Address => "address",
+            Refused::TooMany(_) => "too_many",
+            Refused::Sessions(_) => "sessions",
         }
+    }
+
+    /// Seconds after which it makes sense to ask again, where it is known to.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Refused::TooMany(seconds) => Some(*seconds),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody may be guessing.
+    pub(super) fn is_guess(&self) -> bool {
+        matches!(self, Refused::Key | Refused::Private | Refused::Admin)
     }
 }

@@ -1,37 +1,46 @@
 //! Who may publish, watch and administer. Every ingest and every way to watch asks [`Access`] and shows whoever asked why not.
 //! Owns stream names, the keys and their file. Secrets compare in constant time, print as dots and are never logged.
 
+mod admin;
+mod attempts;
 pub mod base64url;
 mod grant;
+mod judge;
 mod key;
 mod keys;
 mod name;
-mod network;
+mod networks;
 mod play;
 mod play_secret;
+mod seats;
 mod secret;
 mod store;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-pub use grant::{Action, From, Grant, Refused};
+pub use attempts::{Patience, network};
+pub use grant::{Action, From, Grant, Operator, Refused};
 pub use key::{Key, KeyError, KeyGrant, KeyId, KeyInfo, KeyOrigin, Made, NewKey};
 pub use name::{BadName, BadPattern, StreamName, StreamPattern};
-pub use network::network;
+pub use networks::{BadNetwork, Gate, Network};
 pub use play::{BadLink, PlayClaims, PlayLink, PlayLinks};
 pub use play_secret::{PlaySecret, Signer};
+pub use seats::Seat;
 pub use secret::{NoRandom, Secret};
 
 use crate::events::Events;
-use crate::metrics::ACCESS_REFUSED;
+use admin::AdminToken;
+use attempts::Attempts;
+use judge::Question;
 use keys::Keys;
+use seats::Seats;
 
 /// What is configured.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +49,37 @@ pub struct Settings {
     pub data: Option<PathBuf>,
     /// The configured keys.
     pub keys: Vec<Key>,
+    /// What does not have files.
+    pub policy: Policy,
+}
+
+/// What holds for all, and can be changed while the server runs.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
     /// Streams that only those may watch who show that they may.
     pub private: Vec<StreamPattern>,
+    /// Where publishers may come from.
+    pub publishers: Gate,
+    /// Where viewers may come from.
+    pub viewers: Gate,
+    /// Where operators may come from.
+    pub operators: Gate,
+    /// With wrong keys.
+    pub patience: Patience,
+    /// Publishers and WHEP viewers of one address at a time; None is any number.
+    pub sessions: Option<usize>,
+    /// The admin token; None makes one and keeps it in the data directory.
+    pub admin_token: Option<Secret>,
+}
+
+impl Policy {
+    fn gate(&self, action: Action) -> &Gate {
+        match action {
+            Action::Publish => &self.publishers,
+            Action::Play => &self.viewers,
+            Action::Administer => &self.operators,
+        }
+    }
 }
 
 /// Why the server cannot know who may do what.
@@ -66,6 +104,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// The file of the admin token has none.
+    #[error("{path} has no admin token; delete it, and the next start makes a new one", path = .0.display())]
+    AdminToken(PathBuf),
     /// No random bytes.
     #[error(transparent)]
     Random(#[from] NoRandom),
@@ -80,7 +121,11 @@ pub struct Access {
 #[derive(Debug)]
 struct Shared {
     keys: Arc<Keys>,
-    private: Vec<StreamPattern>,
+    policy: RwLock<Arc<Policy>>,
+    /// The one in the data directory; a configured one goes before it.
+    admin: Option<AdminToken>,
+    attempts: Attempts,
+    seats: Seats,
     secret: PlaySecret,
     links: PlayLinks,
     events: Events,
@@ -89,53 +134,79 @@ struct Shared {
 impl Access {
     /// As configured, with the keys of earlier runs. What is refused is told to `events`.
     pub fn open(settings: Settings, events: Events) -> Result<Access, Error> {
-        let file = settings.data.as_ref().map(|folder| folder.join(store::FILE));
-        let keys = Arc::new(Keys::open(&settings.keys, file)?);
+        let file = |name| settings.data.as_ref().map(|folder: &PathBuf| folder.join(name));
+        let keys = Keys::open(&settings.keys, file(store::FILE))?;
+        let token = file(admin::FILE).filter(|_| settings.policy.admin_token.is_none());
+        let admin = token.as_deref().map(AdminToken::in_file).transpose()?;
         let secret = match &settings.data {
             Some(folder) => PlaySecret::open(folder)
                 .map_err(|source| Error::File { path: folder.join(play_secret::FILE), source })?,
             None => PlaySecret::random()?,
         };
-        let links = PlayLinks::new(&secret);
-        Ok(Access { shared: Arc::new(Shared { keys, private: settings.private, secret, links, events }) })
+        Ok(Access::of(keys, settings.policy, (admin, secret), events))
     }
 
     /// With these keys, in memory alone; nobody is told of refusals.
     pub fn new(keys: Vec<Key>) -> Access {
-        let keys = Arc::new(Keys::in_memory(&keys));
         // Where there are no random numbers, no link opens anything that is private: nothing is.
         let secret = PlaySecret::random().unwrap_or_else(|_| PlaySecret::new([0; 32]));
-        let links = PlayLinks::new(&secret);
-        Access { shared: Arc::new(Shared { keys, private: Vec::new(), secret, links, events: Events::new() }) }
+        Access::of(Keys::in_memory(&keys), Policy::default(), (None, secret), Events::new())
+    }
+
+    fn of(keys: Keys, policy: Policy, (admin, secret): (Option<AdminToken>, PlaySecret), events: Events) -> Access {
+        let (keys, policy) = (Arc::new(keys), RwLock::new(Arc::new(policy)));
+        let (attempts, seats, links) = (Attempts::default(), Seats::default(), PlayLinks::new(&secret));
+        Access { shared: Arc::new(Shared { keys, policy, admin, attempts, seats, secret, links, events }) }
+    }
+
+    /// Puts other configured keys and another policy in the place of those that hold. What keys opened that are gone ends;
+    /// other sessions go on.
+    pub fn configure(&self, keys: &[Key], policy: Policy) {
+        *self.shared.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+        self.shared.keys.configure(keys);
+    }
+
+    /// The admin token, where it was made at this start: it can be had here alone, to be shown once.
+    pub fn made_admin_token(&self) -> Option<&Secret> {
+        self.shared.admin.as_ref()?.made.as_ref()
     }
 
     /// Judges a stream key as broadcasters write it: `NAME`, `NAME?key=SECRET`, or a bare secret that belongs to a name.
     pub async fn publish(&self, stream_key: &str, from: &From) -> Result<Grant, Refused> {
         let (name, query) = stream_key.split_once('?').unwrap_or((stream_key, ""));
         let shown = query.split('&').find_map(|pair| pair.strip_prefix("key=").or_else(|| pair.strip_prefix("token=")));
+        let question = Question { action: Action::Publish, from };
         if shown.is_some() || self.is_open() {
             let judged = match StreamName::new(name) {
-                Ok(name) => self.judge_publisher(&name, shown, from).await,
+                Ok(name) => self.shared.judge(question, &name, shown).await,
                 Err(bad) => Err(Refused::Name(bad)),
             };
-            return self.settle(Action::Publish, Some(name), from, judged);
+            return self.shared.settle(question, Some(name), shown.is_some(), judged);
         }
-        let named = self.shared.keys.names(KeyGrant::Publish, name);
-        let judged = named.map(|(key, stream)| Grant { key: Some(key), ..Grant::open(stream) }).ok_or(Refused::Key);
+        let judged = self.shared.judge_bare(question, name);
         // What stands there may be a secret with a slip of the finger in it, and is not repeated.
-        self.settle(Action::Publish, None, from, judged)
+        self.shared.settle(question, None, true, judged)
     }
 
     /// Judges a secret or token that is shown beside the name, as WHIP does.
     pub async fn publish_with(&self, name: &StreamName, shown: Option<&str>, from: &From) -> Result<Grant, Refused> {
-        let judged = self.judge_publisher(name, shown, from).await;
-        self.settle(Action::Publish, Some(name.as_str()), from, judged)
+        let question = Question { action: Action::Publish, from };
+        let judged = self.shared.judge(question, name, shown).await;
+        self.shared.settle(question, Some(name.as_str()), shown.is_some(), judged)
     }
 
     /// Judges who wants to watch. Whoever asks for a stream that is not private is let in, whatever is shown.
     pub async fn play(&self, name: &StreamName, shown: Option<&str>, from: &From) -> Result<Grant, Refused> {
-        let judged = self.judge_viewer(name, shown, from).await;
-        self.settle(Action::Play, Some(name.as_str()), from, judged)
+        let question = Question { action: Action::Play, from };
+        let judged = self.shared.judge(question, name, shown).await;
+        self.shared.settle(question, Some(name.as_str()), shown.is_some(), judged)
+    }
+
+    /// Judges who wants to change the server.
+    pub async fn administer(&self, token: &str, from: &From) -> Result<Operator, Refused> {
+        let question = Question { action: Action::Administer, from };
+        let judged = self.shared.judge_operator(question, token).await;
+        self.shared.settle(question, None, true, judged)
     }
 
     /// The token of a signed link: `/s/TOKEN/watch/NAME` and all else of the streams that it opens.
@@ -150,13 +221,12 @@ impl Access {
 
     /// Nobody has a key to publish: whoever is on this machine may.
     pub fn is_open(&self) -> bool {
-        !self.shared.keys.any(KeyGrant::Publish)
+        self.shared.is_open()
     }
 
     /// Whether a stream is not for everybody: it is configured so, or there is a key to watch it.
     pub fn is_private(&self, name: &StreamName) -> bool {
-        let listed = self.shared.private.iter().any(|streams| streams.matches(name.as_str()));
-        listed || self.shared.keys.any_for(KeyGrant::Play, name)
+        self.shared.is_private(name)
     }
 
     /// All keys: those of the configuration, then those that were made, the oldest first.
@@ -202,11 +272,12 @@ impl Access {
         self.shared.keys.has(id)
     }
 
-    /// Writes down now and then when keys were last used, until stopped, and then once more. Run once.
+    /// Writes down now and then when keys were last used, and tells of refusals, until stopped. Run once.
     pub async fn keep(&self, stop: CancellationToken) {
-        let mut tick = tokio::time::interval(SAVE);
+        let mut tick = tokio::time::interval(KEEP);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
             self.save().await;
+            self.shared.tell_untold();
         }
         self.save().await;
     }
@@ -226,50 +297,6 @@ impl Access {
         let changed = tokio::task::spawn_blocking(move || change(&keys)).await;
         changed.unwrap_or_else(|error| Err(KeyError::Write(error.to_string())))
     }
-
-    async fn judge_publisher(&self, name: &StreamName, shown: Option<&str>, from: &From) -> Result<Grant, Refused> {
-        if self.is_open() {
-            let local = from.address.to_canonical().is_loopback();
-            return if local { Ok(Grant::open(name.clone())) } else { Err(Refused::NotLocal) };
-        }
-        let key = shown.and_then(|shown| self.shared.keys.fits(KeyGrant::Publish, name, shown));
-        key.map(|key| Grant { key: Some(key), ..Grant::open(name.clone()) }).ok_or(Refused::Key)
-    }
-
-    async fn judge_viewer(&self, name: &StreamName, shown: Option<&str>, from: &From) -> Result<Grant, Refused> {
-        // A link says until when and for whom, also where nobody would need one.
-        if let Some(link) = shown.and_then(|shown| self.shared.links.read(shown)) {
-            link.opens(name.as_str(), from.address, SystemTime::now())?;
-            let key = link.claims.key.clone();
-            if key.as_ref().is_some_and(|key| !self.stands(key)) {
-                return Err(BadLink::Withdrawn.into());
-            }
-            return Ok(Grant { key, link: Some(Box::new(link)), ..Grant::open(name.clone()) });
-        }
-        if !self.is_private(name) {
-            return Ok(Grant::open(name.clone()));
-        }
-        let key = shown.and_then(|shown| self.shared.keys.fits(KeyGrant::Play, name, shown));
-        key.map(|key| Grant { key: Some(key), ..Grant::open(name.clone()) }).ok_or(Refused::Private)
-    }
-
-    /// Counts and tells a refusal. `stream`: what was asked for, where it is certainly no secret.
-    fn settle(
-        &self,
-        action: Action,
-        stream: Option<&str>,
-        from: &From,
-        judged: Result<Grant, Refused>,
-    ) -> Result<Grant, Refused> {
-        if let Err(refused) = &judged {
-            metrics::counter!(ACCESS_REFUSED, "action" => action.name(), "reason" => refused.reason()).increment(1);
-            let kind = if action == Action::Play { "play.refused" } else { "publish.refused" };
-            let stream = stream.filter(|name| StreamName::check(name).is_ok());
-            let about = json!({ "address": from.address, "protocol": from.protocol, "reason": refused.to_string() });
-            self.shared.events.say(kind, stream, about);
-        }
-        judged
-    }
 }
 
 impl Default for Access {
@@ -280,7 +307,7 @@ impl Default for Access {
 }
 
 /// How often it is written down when keys were last used.
-const SAVE: Duration = Duration::from_secs(60);
+const KEEP: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

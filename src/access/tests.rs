@@ -16,6 +16,10 @@ fn from(address: IpAddr) -> From {
     From::new(address, "rtmp")
 }
 
+fn of(policy: Policy) -> Access {
+    Access::open(Settings { policy, ..Settings::default() }, Events::new()).unwrap()
+}
+
 fn keyed() -> Access {
     Access::new(vec![Key::publish(Some(name("show")), "s3cret"), Key::publish(None, "master")])
 }
@@ -62,8 +66,8 @@ async fn a_bare_secret_of_a_pattern_names_no_stream() {
 
 #[tokio::test]
 async fn streams_with_a_key_to_watch_are_private() {
-    let settings = Settings { private: vec!["members-*".parse().unwrap()], ..Settings::default() };
-    let access = Access::open(settings, Events::new()).unwrap();
+    let policy = Policy { private: vec!["members-*".parse().unwrap()], ..Policy::default() };
+    let access = of(policy);
     assert!(access.play(&name("show"), None, &from(AWAY)).await.is_ok());
     assert_eq!(access.play(&name("members-1"), None, &from(HOME)).await, Err(Refused::Private));
     let new = NewKey { stream: Some("show".parse().unwrap()), grant: KeyGrant::Play, ..NewKey::default() };
@@ -89,8 +93,88 @@ async fn what_happens_to_keys_is_told_and_no_secret_is() {
     access.revoke_key(&fresh.key.id).await.unwrap();
     let told = events.last(None, 10);
     let kinds: Vec<&str> = told.iter().map(|event| event.kind).collect();
-    assert_eq!(kinds, ["key.made", "key.rotated", "publish.refused", "publish.refused", "key.revoked"]);
+    // The second refusal of an address is counted, and told of a minute later.
+    assert_eq!(kinds, ["key.made", "key.rotated", "publish.refused", "key.revoked"]);
     assert_eq!(told[2].stream.as_deref(), Some("show"));
     let text = format!("{told:?} {access:?} {made:?}");
     assert!(!text.contains(made.secret.reveal()) && !text.contains(fresh.secret.reveal()), "{text}");
+}
+
+#[tokio::test]
+async fn ten_thousand_wrong_keys_cost_their_address_and_nobody_else() {
+    let events = Events::new();
+    let keys = vec![Key::publish(None, "master")];
+    let access = Access::open(Settings { keys, ..Settings::default() }, events.clone()).unwrap();
+    let before = events.newest();
+    let mut answers = std::collections::BTreeMap::new();
+    for n in 0..10_000 {
+        let refused = access.publish(&format!("show?key=guess{n}"), &from(AWAY)).await.unwrap_err();
+        *answers.entry(refused.reason()).or_insert(0) += 1;
+    }
+    assert!(answers["key"] <= 15 && answers["too_many"] >= 9_985, "{answers:?}");
+    let told = events.after(before, 100).events;
+    assert!(told.len() <= 3, "{told:?}");
+    assert!(!format!("{told:?}").contains("guess"));
+    let right = access.publish("show?key=master", &from(AWAY)).await;
+    let Err(refused @ Refused::TooMany(1..)) = right else { panic!("{right:?}") };
+    assert!(refused.to_string().starts_with("too many wrong keys from this address; try again in "), "{refused}");
+    let elsewhere: IpAddr = "203.0.113.8".parse().unwrap();
+    assert!(access.publish("show?key=master", &from(elsewhere)).await.is_ok());
+    assert!(access.play(&name("show"), None, &from(AWAY)).await.is_ok());
+}
+
+#[tokio::test]
+async fn nothing_shown_is_no_wrong_key() {
+    let access = of(Policy { private: vec!["*".parse().unwrap()], ..Policy::default() });
+    for _ in 0..100 {
+        assert_eq!(access.play(&name("show"), None, &from(AWAY)).await, Err(Refused::Private));
+    }
+}
+
+#[tokio::test]
+async fn addresses_are_allowed_and_denied_for_each_purpose() {
+    let network = |text: &str| vec![text.parse::<Network>().unwrap()];
+    let access = of(Policy {
+        publishers: Gate { allow: network("127.0.0.0/8"), deny: Vec::new() },
+        viewers: Gate { allow: Vec::new(), deny: network("203.0.113.0/24") },
+        operators: Gate { allow: network("::1"), deny: Vec::new() },
+        admin_token: Some(Secret::new("operators-only")),
+        ..Policy::default()
+    });
+    assert!(access.publish("show", &from(HOME)).await.is_ok());
+    assert_eq!(access.publish("show", &from(AWAY)).await, Err(Refused::Address));
+    assert_eq!(access.play(&name("show"), None, &from(AWAY)).await, Err(Refused::Address));
+    assert!(access.play(&name("show"), None, &from(HOME)).await.is_ok());
+    assert_eq!(access.administer("operators-only", &from(HOME)).await, Err(Refused::Address));
+    assert!(access.administer("operators-only", &from("::1".parse().unwrap())).await.is_ok());
+}
+
+#[tokio::test]
+async fn sessions_of_one_address_are_counted_while_they_last() {
+    let access = of(Policy { sessions: Some(2), ..Policy::default() });
+    let first = access.publish("a", &from(HOME)).await.unwrap();
+    let whep = From::new(HOME, "whep");
+    let second = access.play(&name("a"), None, &whep).await.unwrap();
+    assert_eq!(access.publish("b", &from(HOME)).await, Err(Refused::Sessions(2)));
+    assert!(access.play(&name("a"), None, &From::new(HOME, "hls")).await.is_ok());
+    drop(second);
+    assert!(access.publish("b", &from(HOME)).await.is_ok());
+    drop(first);
+}
+
+#[tokio::test]
+async fn the_admin_token_is_made_once_and_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let settings = Settings { data: Some(folder.path().to_owned()), ..Settings::default() };
+        Access::open(settings, Events::new()).unwrap()
+    };
+    let first = open();
+    let token = first.made_admin_token().unwrap().reveal().to_owned();
+    let again = open();
+    assert!(again.made_admin_token().is_none());
+    assert!(again.administer(&token, &from(AWAY)).await.is_ok());
+    assert_eq!(again.administer("guess", &from(AWAY)).await, Err(Refused::Admin));
+    assert_eq!(again.administer("", &from(AWAY)).await, Err(Refused::Admin));
+    assert_eq!(Access::default().administer("", &from(HOME)).await, Err(Refused::Admin));
 }

@@ -13,6 +13,7 @@ mod keys;
 mod ladder;
 mod load;
 mod options;
+mod secret;
 mod sections;
 mod show;
 mod units;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ladder::{self, LadderRule, RungRule};
 use super::units::{self, BadUnit, Bitrate, Size, Time};
-use crate::access::{Key, StreamPattern};
+use crate::access::{Key, Network, Secret, StreamPattern};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -88,11 +88,19 @@ pub struct Admin {
     /// Address and port of the admin page and of `/metrics`.
     #[serde(deserialize_with = "units::address")]
     pub listen: SocketAddr,
+    /// What an operator must show; none makes one and keeps it in the data directory.
+    #[serde(with = "super::secret")]
+    pub token: Option<Secret>,
+    /// Networks that operators may come from; none is everywhere.
+    pub allow: Vec<Network>,
+    /// Networks that they may not come from.
+    pub deny: Vec<Network>,
 }
 
 impl Default for Admin {
     fn default() -> Admin {
-        Admin { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)) }
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8081));
+        Admin { listen, token: None, allow: Vec::new(), deny: Vec::new() }
     }
 }
 
@@ -210,6 +218,20 @@ pub struct Access {
     pub keys: Vec<Key>,
     /// Streams that only those may watch who show that they may.
     pub private: Vec<StreamPattern>,
+    /// Networks that publishers may come from; none is everywhere.
+    pub publish_allow: Vec<Network>,
+    /// Networks that they may not come from.
+    pub publish_deny: Vec<Network>,
+    /// Networks that viewers may come from; none is everywhere.
+    pub play_allow: Vec<Network>,
+    /// Networks that they may not come from.
+    pub play_deny: Vec<Network>,
+    /// Wrong keys of one address before it has to wait.
+    pub failed_keys: u32,
+    /// The longest such wait.
+    pub failed_wait: Time,
+    /// Publishers and WHEP viewers of one address at a time; 0 is any number.
+    pub sessions_per_address: usize,
     /// Hosts of the web sites whose pages may play streams; none lets in all.
     pub referrers: Vec<String>,
     /// Whether players that do not say which page they are on are welcome where `referrers` are listed.
@@ -225,6 +247,13 @@ impl Default for Access {
         Access {
             keys: Vec::new(),
             private: Vec::new(),
+            publish_allow: Vec::new(),
+            publish_deny: Vec::new(),
+            play_allow: Vec::new(),
+            play_deny: Vec::new(),
+            failed_keys: 10,
+            failed_wait: Time::secs(300),
+            sessions_per_address: 0,
             referrers: Vec::new(),
             empty_referrer: true,
             viewers_per_stream: 0,

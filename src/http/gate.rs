@@ -126,6 +126,7 @@ fn refusal(refused: &Refused, shown: bool) -> Error {
         Refused::Name(_) => Error::NotFound(why.into()),
         Refused::Private if shown => Error::Forbidden("this link or key does not open the stream".into()),
         Refused::Private => Error::Unauthorized(why.into()),
+        Refused::TooMany(_) | Refused::Sessions(_) => Error::TooMany(why.into()),
         _ => Error::Forbidden(why.into()),
     }
 }

@@ -188,7 +188,7 @@ impl Signalling {
                 }
                 expect(&head.headers, "application/sdp")?;
                 let offer = text(body).await?;
-                let client = Client { key: grant.key.clone(), ..client(&head.headers, ends) };
+                let client = Client { key: grant.key.clone(), seat: grant.seat.clone(), ..client(&head.headers, ends) };
                 let answered = match protocol {
                     Protocol::Whip => self.webrtc.publish(&name, &offer, &client, head.uri.query() == Some("test")),
                     Protocol::Whep => {
@@ -349,12 +349,16 @@ fn refusal(refused: &Refused) -> Problem {
     let unknown = |detail: &str| {
         Problem::new(StatusCode::UNAUTHORIZED, detail).with(header::WWW_AUTHENTICATE, "Bearer realm=\"headwater\"")
     };
-    match refused {
+    let problem = match refused {
         Refused::Key => unknown(WRONG_KEY),
         Refused::Private | Refused::Admin => unknown(&detail),
-        Refused::Link(_) => Problem::new(StatusCode::FORBIDDEN, detail),
-        Refused::NotLocal => Problem::new(StatusCode::FORBIDDEN, detail),
+        Refused::NotLocal | Refused::Address | Refused::Link(_) => Problem::new(StatusCode::FORBIDDEN, detail),
+        Refused::TooMany(_) | Refused::Sessions(_) => Problem::new(StatusCode::TOO_MANY_REQUESTS, detail),
         Refused::Name(_) => Problem::new(StatusCode::NOT_FOUND, detail),
+    };
+    match refused.retry_after() {
+        Some(seconds) => problem.with(header::RETRY_AFTER, seconds.to_string()),
+        None => problem,
     }
 }
 
@@ -425,6 +429,7 @@ fn client(headers: &HeaderMap, ends: Ends) -> Client {
         local: Some(ends.local.ip().to_canonical()),
         agent: agent.chars().filter(|c| !c.is_control()).take(LONGEST_AGENT).collect(),
         key: None,
+        seat: None,
     }
 }
 

@@ -59,6 +59,7 @@ names! {
     VIEWER_SESSIONS = "headwater_viewer_sessions_total" Counter {protocol} "Viewers who came.";
     VIEWER_SECONDS = "headwater_viewer_seconds_total" Counter {protocol} "Time that viewers watched, all together.";
     VIEWERS_REFUSED = "headwater_viewers_refused_total" Counter {reason} "Viewers who were not let in, or sent away.";
+    ACCESS_GRANTED = "headwater_access_granted_total" Counter {action} "Publishers, viewers and operators that were let in.";
     ACCESS_REFUSED = "headwater_access_refused_total" Counter {action, reason} "Publishers, viewers and operators that were refused.";
     LOG_LINES_LOST = "headwater_log_lines_lost_total" Counter {} "Log lines that standard error could not take in time.";
     BUILD_INFO = "headwater_build_info" Gauge {version} "Always 1; the label has the version.";

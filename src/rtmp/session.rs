@@ -18,7 +18,7 @@ use super::listener::Shared;
 use super::meters::Tally;
 use super::protocol::{Event, Protocol, Request};
 use super::tracks::{Dropped, Reason, Step, Tracks};
-use crate::access::{From, StreamName};
+use crate::access::{From, Seat, StreamName};
 use crate::hub::{Ended, Publisher, Source};
 use crate::media::{Frame, Kind};
 
@@ -32,6 +32,8 @@ pub(super) struct Session<S> {
     protocol: Protocol,
     tracks: Tracks,
     publisher: Option<Publisher>,
+    /// Its place among the sessions of its address.
+    seat: Option<Seat>,
     tally: Tally,
     about: About,
 }
@@ -68,6 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             protocol: Protocol::new(settings.app, settings.limits, seed),
             tracks: Tracks::default(),
             publisher: None,
+            seat: None,
             tally: Tally::default(),
             about: About::default(),
             shared,
@@ -85,6 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             (End::Goodbye, Some(publisher)) => publisher.finish(),
             (_, publisher) => drop(publisher),
         }
+        self.seat = None;
         self.report(&end);
         self.farewell(&end).await;
     }
@@ -199,6 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let from = From { user_agent: Some(self.about.client.clone()), ..From::new(address.ip(), protocol) };
         let grant = self.shared.access.publish(&request.key, &from).await?;
         self.about.stream = Some(grant.stream.clone());
+        self.seat = grant.seat;
         let source = Source { protocol, peer: address, client: self.about.client.clone(), key: grant.key };
         self.publisher = Some(self.shared.hub.publish(&grant.stream, source)?);
         self.protocol.accept();

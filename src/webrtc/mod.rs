@@ -59,7 +59,7 @@ use tokio::sync::mpsc;
 pub use sdp::BadOffer;
 pub use snapshot::Snapshot;
 
-use crate::access::{KeyId, StreamName};
+use crate::access::{KeyId, Seat, StreamName};
 use crate::hub::{self, Hub, PublishError, Source, Status, StreamState};
 use crate::media::Kind;
 use counters::Counters;
@@ -105,6 +105,8 @@ pub struct Client {
     pub agent: String,
     /// The key that let it in, if one did.
     pub key: Option<KeyId>,
+    /// Its place among the sessions of its address, where they are counted.
+    pub seat: Option<Seat>,
 }
 
 /// The answer to an offer.
@@ -459,16 +461,12 @@ impl WebRtc {
             is_connected: false,
             is_hot: false,
         };
-        self.shared.registry.add(session, etag.clone(), (client.peer.ip(), client.key.clone())).map_err(|full| {
-            match full {
-                Full::Sessions(most) => Refusal::Full(format!(
-                    "the server has {most} WebRTC sessions and takes no more (webrtc.max_sessions)"
-                )),
-                Full::Address => {
-                    Refusal::Full("too many offers from this address wait for their first packet".to_owned())
-                }
-                Full::Draining => Refusal::Publish(PublishError::Draining),
+        self.shared.registry.add(session, etag.clone(), client).map_err(|full| match full {
+            Full::Sessions(most) => {
+                Refusal::Full(format!("the server has {most} WebRTC sessions and takes no more (webrtc.max_sessions)"))
             }
+            Full::Address => Refusal::Full("too many offers from this address wait for their first packet".to_owned()),
+            Full::Draining => Refusal::Publish(PublishError::Draining),
         })?;
         self.shared.counters.offers(protocol);
         tracing::debug!(stream = %name, protocol, session = %id, peer = %client.peer, "WebRTC session offered");

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::Client;
 use super::audience::Audience;
 use super::ice::Credentials;
 use super::session::{Media, Session, Shown};
-use crate::access::{KeyId, network};
+use crate::access::{KeyId, Seat, network};
 
 /// The registry.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ struct Entry {
     peer: IpAddr,
     /// The key that let it in.
     key: Option<KeyId>,
+    /// Kept until the session is over.
+    _seat: Option<Seat>,
     connected: bool,
     /// The stream that it views; None for a publisher.
     views: Option<String>,
@@ -92,8 +95,8 @@ impl Registry {
         Registry { table: Mutex::default(), most }
     }
 
-    /// Takes in a session of an offer from `peer`, let in by `key`.
-    pub(super) fn add(&self, session: Session, etag: String, (peer, key): (IpAddr, Option<KeyId>)) -> Result<(), Full> {
+    /// Takes in a session of an offer from `client`.
+    pub(super) fn add(&self, session: Session, etag: String, client: &Client) -> Result<(), Full> {
         let mut table = self.table();
         if table.draining {
             return Err(Full::Draining);
@@ -101,7 +104,7 @@ impl Registry {
         if table.sessions.len() >= self.most {
             return Err(Full::Sessions(self.most));
         }
-        let peer = network(peer);
+        let peer = network(client.peer.ip());
         let waits = |entry: &&Entry| entry.peer == peer && !entry.connected;
         if table.sessions.values().filter(waits).count() >= MOST_WAITING {
             return Err(Full::Address);
@@ -115,7 +118,9 @@ impl Registry {
         }
         let place = Place::Waiting(Box::new(session), Instant::now());
         let fragments = vec![fragment];
-        table.sessions.insert(id, Entry { place, fragments, shown, etag, peer, key, connected: false, views });
+        let (key, seat) = (client.key.clone(), client.seat.clone());
+        let entry = Entry { place, fragments, shown, etag, peer, key, _seat: seat, connected: false, views };
+        table.sessions.insert(id, entry);
         Ok(())
     }
 

@@ -16,7 +16,8 @@ const SEGMENT: &str = "/live/show/1/video/7.m4s";
 
 /// `show` is for those alone who show that they may watch it.
 fn private() -> Access {
-    let settings = access::Settings { private: vec!["show".parse().unwrap()], ..access::Settings::default() };
+    let policy = access::Policy { private: vec!["show".parse().unwrap()], ..access::Policy::default() };
+    let settings = access::Settings { policy, ..access::Settings::default() };
     Access::open(settings, Events::new()).unwrap()
 }
 
