@@ -129,7 +129,7 @@ impl Server {
         let rtmps = certificates.as_ref().map(|c| c.for_rtmp()).transpose()?;
         let webrtc = config.webrtc.enabled.then(|| WebRtc::start(webrtc_settings(&config), hub.clone())).transpose()?;
         let events = Events::new();
-        let access = Access::open(access_settings(&config), events.clone())?;
+        let access = Access::open(access_settings(&config)?, events.clone())?;
         let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone())).transpose()?;
         let viewers = http::Viewers::new(viewer_policy(&config), access.play_secret(), webrtc.clone(), events);
         let edge =
@@ -320,8 +320,40 @@ async fn end_revoked(access: Access, hub: Hub, webrtc: Option<WebRtc>) {
 const REVOKE: Duration = Duration::from_secs(1);
 const REVOKED: &str = "the key was revoked";
 
-fn access_settings(config: &Config) -> access::Settings {
-    access::Settings { data: Some(config.data.dir.clone()), keys: config.access.keys.clone(), policy: policy(config) }
+fn access_settings(config: &Config) -> Result<access::Settings, access::Error> {
+    let config::Access { keys, jwt_secret, jwt_keys, jwks_url, jwt_issuer, jwt_audience, .. } = &config.access;
+    let said = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let key_set = said(jwks_url).map(|url| url.parse().map_err(access::TokenKeyError::Target)).transpose()?;
+    Ok(access::Settings {
+        data: Some(config.data.dir.clone()),
+        keys: keys.clone(),
+        tokens: access::TokenSettings {
+            secret: jwt_secret.clone(),
+            files: jwt_keys.clone(),
+            key_set,
+            issuer: said(jwt_issuer),
+            audience: said(jwt_audience),
+        },
+        webhook: webhook(&config.access)?,
+        policy: policy(config),
+    })
+}
+
+fn webhook(config: &config::Access) -> Result<Option<access::WebhookSettings>, access::Error> {
+    if config.webhook_url.is_empty() {
+        return Ok(None);
+    }
+    let action = |asked: &config::Asked| match asked {
+        config::Asked::Publish => access::Action::Publish,
+        config::Asked::Play => access::Action::Play,
+    };
+    Ok(Some(access::WebhookSettings {
+        target: config.webhook_url.parse().map_err(access::Error::WebhookUrl)?,
+        secret: config.webhook_secret.clone(),
+        actions: config.webhook_actions.iter().map(action).collect(),
+        timeout: config.webhook_timeout.get(),
+        cache: config.webhook_cache.get(),
+    }))
 }
 
 fn policy(config: &Config) -> access::Policy {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use super::{BadLink, BadName, KeyId, PlayLink, Seat, StreamName};
+use super::{BadLink, BadName, BadToken, KeyId, PlayLink, Seat, StreamName};
 
 /// What is known of who asks.
 #[derive(Clone, Debug)]
@@ -100,6 +100,15 @@ pub enum Refused {
     /// Not the admin token.
     #[error("wrong admin token")]
     Admin,
+    /// The token that was shown.
+    #[error(transparent)]
+    Token(#[from] BadToken),
+    /// Whoever is asked said no, and why.
+    #[error("{0}")]
+    Webhook(String),
+    /// Whoever is to be asked does not answer.
+    #[error("the server cannot ask whether this is allowed; try again in a moment")]
+    Unavailable,
     /// The address is on a list.
     #[error("this is not allowed from your address")]
     Address,
@@ -120,6 +129,10 @@ impl Refused {
             Refused::Private => "private",
             Refused::Link(_) => "link",
             Refused::NotLocal => "not_local",
+            Refused::Token(BadToken::Expired) => "expired",
+            Refused::Token(_) => "token",
+            Refused::Webhook(_) => "webhook",
+            Refused::Unavailable => "unavailable",
             Refused::Address => "address",
             Refused::TooMany(_) => "too_many",
             Refused::Sessions(_) => "sessions",
@@ -130,12 +143,15 @@ impl Refused {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Refused::TooMany(seconds) => Some(*seconds),
+            Refused::Unavailable | Refused::Token(BadToken::Unavailable) => Some(5),
             _ => None,
         }
     }
 
     /// Whether somebody may be guessing.
     pub(super) fn is_guess(&self) -> bool {
-        matches!(self, Refused::Key | Refused::Private | Refused::Admin)
+        // A token with a right signature was given to whoever shows it, if not for this.
+        let forged = matches!(self, Refused::Token(BadToken::Malformed | BadToken::Algorithm | BadToken::Signature));
+        forged || matches!(self, Refused::Key | Refused::Private | Refused::Admin | Refused::Webhook(_))
     }
 }

@@ -1,11 +1,14 @@
 //! How a question is judged: address, patience, what was shown; and what becomes of the answer: counted, told, remembered.
 
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use serde_json::json;
 
-use super::{Action, BadLink, From, Grant, KeyGrant, Operator, Policy, Refused, Shared, StreamName};
+use super::jwt::{self, Claims};
+use super::webhook::Webhook;
+use super::{Action, BadLink, BadToken, From, Grant, KeyGrant, Operator, Policy, Refused, Shared, StreamName};
 use crate::metrics::{ACCESS_GRANTED, ACCESS_REFUSED};
 
 /// Who wants to do what.
@@ -26,19 +29,23 @@ impl Shared {
         let policy = self.policy();
         self.pass(question, &policy)?;
         let mut grant = match question.action {
-            Action::Play => self.judge_viewer(question, name, shown),
-            _ => self.judge_publisher(question, name, shown),
+            Action::Play => self.judge_viewer(question, name, shown).await,
+            _ => self.judge_publisher(question, name, shown).await,
         }?;
         self.seat(question, &policy, &mut grant)?;
         Ok(grant)
     }
 
     /// Judges a publisher who shows a secret and no name.
-    pub(super) fn judge_bare(&self, question: Question<'_>, shown: &str) -> Result<Grant, Refused> {
+    pub(super) async fn judge_bare(&self, question: Question<'_>, shown: &str) -> Result<Grant, Refused> {
         let policy = self.policy();
         self.pass(question, &policy)?;
-        let (key, stream) = self.keys.names(KeyGrant::Publish, shown).ok_or(Refused::Key)?;
-        let mut grant = Grant { key: Some(key), ..Grant::open(stream) };
+        let mut grant = match (self.keys.names(KeyGrant::Publish, shown), self.webhook(question)) {
+            (Some((key, stream)), _) => Grant { key: Some(key), ..Grant::open(stream) },
+            // A name without anything, which the webhook may know.
+            (None, Some(webhook)) => ask(webhook, question, &StreamName::new(shown)?, None).await?,
+            (None, None) => return Err(Refused::Key),
+        };
         self.seat(question, &policy, &mut grant)?;
         Ok(grant)
     }
@@ -52,18 +59,35 @@ impl Shared {
             (None, Some(kept)) => kept.is(token),
             (None, None) => false,
         };
-        if is_it { Ok(Operator { who: "the admin token".to_owned() }) } else { Err(Refused::Admin) }
+        if is_it {
+            return Ok(Operator { who: "the admin token".to_owned() });
+        }
+        let claims = self.claims(question, None, Some(token)).await;
+        let who = |claims: Claims| Operator { who: claims.sub.unwrap_or_else(|| "a token".to_owned()) };
+        claims.map_or(Err(Refused::Admin), |claims| claims.map(who).map_err(Refused::Token))
     }
 
     /// Nobody can show anything that lets them publish: whoever is on this machine may.
     pub(super) fn is_open(&self) -> bool {
-        !self.keys.any(KeyGrant::Publish)
+        let asked = self.webhook.as_ref().is_some_and(|webhook| webhook.is_for(Action::Publish));
+        !asked && self.tokens.is_none() && !self.keys.any(KeyGrant::Publish)
     }
 
     /// Whether a stream is not for everybody.
     pub(super) fn is_private(&self, name: &StreamName) -> bool {
         let listed = self.policy().private.iter().any(|streams| streams.matches(name.as_str()));
-        listed || self.keys.any_for(KeyGrant::Play, name)
+        listed || self.keys.any_for(KeyGrant::Play, name.as_str())
+    }
+
+    /// Whether a stream is open to whoever comes from there and shows nothing. Who need not show anything need not wait for
+    /// wrong keys of others at the address either.
+    pub(super) fn plays_freely(&self, name: &str, address: IpAddr) -> bool {
+        let policy = self.policy.read().unwrap_or_else(PoisonError::into_inner);
+        let asked = self.webhook.as_ref().is_some_and(|webhook| webhook.is_for(Action::Play));
+        !asked
+            && policy.viewers.lets(address)
+            && !policy.private.iter().any(|streams| streams.matches(name))
+            && !self.keys.any_for(KeyGrant::Play, name)
     }
 
     /// Counts and tells. `stream`: what was asked for, where it is certainly no secret; `shown`: a key was.
@@ -121,7 +145,7 @@ impl Shared {
         wait.map_or(Ok(()), |wait| Err(Refused::TooMany(wait.as_secs() + 1)))
     }
 
-    fn judge_publisher(
+    async fn judge_publisher(
         &self,
         question: Question<'_>,
         name: &StreamName,
@@ -131,10 +155,16 @@ impl Shared {
             let local = question.from.address.to_canonical().is_loopback();
             return if local { Ok(Grant::open(name.clone())) } else { Err(Refused::NotLocal) };
         }
-        self.opened(KeyGrant::Publish, name, shown).ok_or(Refused::Key)
+        let opened = self.opened(question, name, shown).await.unwrap_or(Err(Refused::Key));
+        self.or_ask(opened, question, name, shown).await
     }
 
-    fn judge_viewer(&self, question: Question<'_>, name: &StreamName, shown: Option<&str>) -> Result<Grant, Refused> {
+    async fn judge_viewer(
+        &self,
+        question: Question<'_>,
+        name: &StreamName,
+        shown: Option<&str>,
+    ) -> Result<Grant, Refused> {
         // A link says until when and for whom, also where nobody would need one.
         if let Some(link) = shown.and_then(|shown| self.links.read(shown)) {
             link.opens(name.as_str(), question.from.address, SystemTime::now())?;
@@ -144,16 +174,58 @@ impl Shared {
             }
             return Ok(Grant { key, link: Some(Box::new(link)), ..Grant::open(name.clone()) });
         }
-        if !self.is_private(name) {
+        if !self.is_private(name) && self.webhook(question).is_none() {
             return Ok(Grant::open(name.clone()));
         }
-        self.opened(KeyGrant::Play, name, shown).ok_or(Refused::Private)
+        let opened = self.opened(question, name, shown).await.unwrap_or(Err(Refused::Private));
+        self.or_ask(opened, question, name, shown).await
     }
 
-    /// What a key opens.
-    fn opened(&self, grant: KeyGrant, name: &StreamName, shown: Option<&str>) -> Option<Grant> {
+    /// The webhook has the last word on what nothing else opened.
+    async fn or_ask(
+        &self,
+        opened: Result<Grant, Refused>,
+        question: Question<'_>,
+        name: &StreamName,
+        shown: Option<&str>,
+    ) -> Result<Grant, Refused> {
+        match self.webhook(question).filter(|_| opened.is_err()) {
+            Some(webhook) => ask(webhook, question, name, shown).await,
+            None => opened,
+        }
+    }
+
+    /// The webhook, if it is asked about this.
+    fn webhook(&self, question: Question<'_>) -> Option<&Webhook> {
+        self.webhook.as_ref().filter(|webhook| webhook.is_for(question.action))
+    }
+
+    /// What a token or a key opens; None where neither was shown that is known here.
+    async fn opened(
+        &self,
+        question: Question<'_>,
+        name: &StreamName,
+        shown: Option<&str>,
+    ) -> Option<Result<Grant, Refused>> {
+        if let Some(claims) = self.claims(question, Some(name), shown).await {
+            let granted = |claims: Claims| Grant { expires: claims.expires(), ..Grant::open(name.clone()) };
+            return Some(claims.map(granted).map_err(Refused::Token));
+        }
+        let grant = if question.action == Action::Play { KeyGrant::Play } else { KeyGrant::Publish };
         let key = self.keys.fits(grant, name, shown?)?;
-        Some(Grant { key: Some(key), ..Grant::open(name.clone()) })
+        Some(Ok(Grant { key: Some(key), ..Grant::open(name.clone()) }))
+    }
+
+    /// What a token says, if one was shown and can be known here, and if it allows this.
+    async fn claims(
+        &self,
+        Question { action, from }: Question<'_>,
+        stream: Option<&StreamName>,
+        shown: Option<&str>,
+    ) -> Option<Result<Claims, BadToken>> {
+        let (tokens, token) = self.tokens.as_ref().zip(shown.filter(|shown| jwt::is_token(shown)))?;
+        let read = Box::pin(tokens.read(token)).await;
+        Some(read.and_then(|claims| claims.allow(action, stream, from.address).map(|()| claims)))
     }
 
     /// Takes a place for a session that lasts. Viewers by HLS have no connection that could hold one.
@@ -162,6 +234,16 @@ impl Shared {
         grant.seat = Some(self.seats.take(question.from.address, most).ok_or(Refused::Sessions(most))?);
         Ok(())
     }
+}
+
+async fn ask(
+    webhook: &Webhook,
+    Question { action, from }: Question<'_>,
+    name: &StreamName,
+    shown: Option<&str>,
+) -> Result<Grant, Refused> {
+    let until = Box::pin(webhook.ask(action, name, shown, from)).await?;
+    Ok(Grant { expires: Some(until), ..Grant::open(name.clone()) })
 }
 
 fn kind(action: Action) -> &'static str {

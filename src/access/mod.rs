@@ -4,19 +4,26 @@
 mod admin;
 mod attempts;
 pub mod base64url;
+mod fetch;
 mod grant;
 mod judge;
+mod jwks;
+mod jwt;
 mod key;
 mod keys;
 mod name;
 mod networks;
 mod play;
 mod play_secret;
+#[cfg(test)]
+mod rig;
 mod seats;
 mod secret;
 mod store;
+mod webhook;
 
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -26,7 +33,9 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 pub use attempts::{Patience, network};
+pub use fetch::{BadTarget, NoAuthorities, Target};
 pub use grant::{Action, From, Grant, Operator, Refused};
+pub use jwt::{BadToken, TokenKeyError, TokenSettings};
 pub use key::{Key, KeyError, KeyGrant, KeyId, KeyInfo, KeyOrigin, Made, NewKey};
 pub use name::{BadName, BadPattern, StreamName, StreamPattern};
 pub use networks::{BadNetwork, Gate, Network};
@@ -34,13 +43,16 @@ pub use play::{BadLink, PlayClaims, PlayLink, PlayLinks};
 pub use play_secret::{PlaySecret, Signer};
 pub use seats::Seat;
 pub use secret::{NoRandom, Secret};
+pub use webhook::WebhookSettings;
 
 use crate::events::Events;
 use admin::AdminToken;
 use attempts::Attempts;
 use judge::Question;
+use jwt::Tokens;
 use keys::Keys;
 use seats::Seats;
+use webhook::Webhook;
 
 /// What is configured.
 #[derive(Clone, Debug, Default)]
@@ -49,11 +61,15 @@ pub struct Settings {
     pub data: Option<PathBuf>,
     /// The configured keys.
     pub keys: Vec<Key>,
-    /// What does not have files.
+    /// Who signs tokens.
+    pub tokens: TokenSettings,
+    /// Who is asked where neither key nor token answers.
+    pub webhook: Option<WebhookSettings>,
+    /// What can be changed while the server runs.
     pub policy: Policy,
 }
 
-/// What holds for all, and can be changed while the server runs.
+/// What holds for all, and needs no files.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// Streams that only those may watch who show that they may.
@@ -104,6 +120,15 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A key that tokens are checked with cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenKeyError),
+    /// The webhook cannot be reached by TLS.
+    #[error("access.webhook_url: {0}")]
+    Webhook(NoAuthorities),
+    /// The webhook's address is none.
+    #[error("access.webhook_url: {0}")]
+    WebhookUrl(BadTarget),
     /// The file of the admin token has none.
     #[error("{path} has no admin token; delete it, and the next start makes a new one", path = .0.display())]
     AdminToken(PathBuf),
@@ -124,6 +149,8 @@ struct Shared {
     policy: RwLock<Arc<Policy>>,
     /// The one in the data directory; a configured one goes before it.
     admin: Option<AdminToken>,
+    tokens: Option<Tokens>,
+    webhook: Option<Webhook>,
     attempts: Attempts,
     seats: Seats,
     secret: PlaySecret,
@@ -138,25 +165,33 @@ impl Access {
         let keys = Keys::open(&settings.keys, file(store::FILE))?;
         let token = file(admin::FILE).filter(|_| settings.policy.admin_token.is_none());
         let admin = token.as_deref().map(AdminToken::in_file).transpose()?;
+        let tokens = (!settings.tokens.is_empty()).then(|| Tokens::open(&settings.tokens)).transpose()?;
+        let webhook = settings.webhook.map(Webhook::new).transpose().map_err(Error::Webhook)?;
         let secret = match &settings.data {
             Some(folder) => PlaySecret::open(folder)
                 .map_err(|source| Error::File { path: folder.join(play_secret::FILE), source })?,
             None => PlaySecret::random()?,
         };
-        Ok(Access::of(keys, settings.policy, (admin, secret), events))
+        Ok(Access::of(keys, settings.policy, (admin, tokens, webhook, secret), events))
     }
 
     /// With these keys, in memory alone; nobody is told of refusals.
     pub fn new(keys: Vec<Key>) -> Access {
         // Where there are no random numbers, no link opens anything that is private: nothing is.
         let secret = PlaySecret::random().unwrap_or_else(|_| PlaySecret::new([0; 32]));
-        Access::of(Keys::in_memory(&keys), Policy::default(), (None, secret), Events::new())
+        Access::of(Keys::in_memory(&keys), Policy::default(), (None, None, None, secret), Events::new())
     }
 
-    fn of(keys: Keys, policy: Policy, (admin, secret): (Option<AdminToken>, PlaySecret), events: Events) -> Access {
+    fn of(
+        keys: Keys,
+        policy: Policy,
+        (admin, tokens, webhook, secret): (Option<AdminToken>, Option<Tokens>, Option<Webhook>, PlaySecret),
+        events: Events,
+    ) -> Access {
         let (keys, policy) = (Arc::new(keys), RwLock::new(Arc::new(policy)));
         let (attempts, seats, links) = (Attempts::default(), Seats::default(), PlayLinks::new(&secret));
-        Access { shared: Arc::new(Shared { keys, policy, admin, attempts, seats, secret, links, events }) }
+        let shared = Shared { keys, policy, admin, tokens, webhook, attempts, seats, secret, links, events };
+        Access { shared: Arc::new(shared) }
     }
 
     /// Puts other configured keys and another policy in the place of those that hold. What keys opened that are gone ends;
@@ -171,7 +206,8 @@ impl Access {
         self.shared.admin.as_ref()?.made.as_ref()
     }
 
-    /// Judges a stream key as broadcasters write it: `NAME`, `NAME?key=SECRET`, or a bare secret that belongs to a name.
+    /// Judges a stream key as broadcasters write it: `NAME`, `NAME?key=SECRET`, `NAME?token=TOKEN`, or a bare secret that
+    /// belongs to a name.
     pub async fn publish(&self, stream_key: &str, from: &From) -> Result<Grant, Refused> {
         let (name, query) = stream_key.split_once('?').unwrap_or((stream_key, ""));
         let shown = query.split('&').find_map(|pair| pair.strip_prefix("key=").or_else(|| pair.strip_prefix("token=")));
@@ -183,7 +219,7 @@ impl Access {
             };
             return self.shared.settle(question, Some(name), shown.is_some(), judged);
         }
-        let judged = self.shared.judge_bare(question, name);
+        let judged = self.shared.judge_bare(question, name).await;
         // What stands there may be a secret with a slip of the finger in it, and is not repeated.
         self.shared.settle(question, None, true, judged)
     }
@@ -209,6 +245,12 @@ impl Access {
         self.shared.settle(question, None, true, judged)
     }
 
+    /// Whether a stream is open to whoever comes from an address and shows nothing: then [`Access::play`] need not be asked.
+    /// Every request of an HLS viewer asks this, so it waits for nothing.
+    pub fn plays_freely(&self, name: &str, address: IpAddr) -> bool {
+        self.shared.plays_freely(name, address.to_canonical())
+    }
+
     /// The token of a signed link: `/s/TOKEN/watch/NAME` and all else of the streams that it opens.
     pub fn sign_play(&self, claims: &PlayClaims) -> String {
         self.shared.links.sign(claims)
@@ -219,7 +261,7 @@ impl Access {
         &self.shared.secret
     }
 
-    /// Nobody has a key to publish: whoever is on this machine may.
+    /// Nobody has a key to publish, and no token and no webhook can let anybody in: whoever is on this machine may.
     pub fn is_open(&self) -> bool {
         self.shared.is_open()
     }

@@ -178,3 +178,48 @@ async fn the_admin_token_is_made_once_and_asked_for() {
     assert_eq!(again.administer("", &from(AWAY)).await, Err(Refused::Admin));
     assert_eq!(Access::default().administer("", &from(HOME)).await, Err(Refused::Admin));
 }
+
+#[tokio::test]
+async fn the_webhook_is_asked_where_no_key_answers() {
+    let site = rig::Site::start(|asked| match asked.body.contains("\"stream\":\"friend\"") {
+        true => (200, String::new()),
+        false => (403, "not today".to_owned()),
+    })
+    .await;
+    let webhook = WebhookSettings {
+        target: site.url("/").parse().unwrap(),
+        secret: None,
+        actions: vec![Action::Publish, Action::Play],
+        timeout: Duration::from_secs(20),
+        cache: Duration::from_secs(60),
+    };
+    let keys = vec![Key::publish(Some(name("show")), "s3cret")];
+    let access = Access::open(Settings { keys, webhook: Some(webhook), ..Settings::default() }, Events::new()).unwrap();
+    assert!(access.publish("show?key=s3cret", &from(AWAY)).await.is_ok());
+    assert!(access.publish("s3cret", &from(AWAY)).await.is_ok());
+    assert!(site.asked().is_empty(), "a key is enough");
+    let no = Err(Refused::Webhook("not today".to_owned()));
+    assert_eq!(access.publish("show?key=guess", &from(AWAY)).await, no);
+    assert_eq!(access.publish("stranger", &from(HOME)).await, no);
+    assert_eq!(access.play(&name("show"), None, &from(AWAY)).await, no);
+    let granted = access.publish("friend", &from(AWAY)).await.unwrap();
+    assert!(granted.expires.is_some() && granted.key.is_none());
+    assert!(access.publish("friend?token=any", &from(AWAY)).await.is_ok());
+    assert!(access.play(&name("friend"), None, &from(AWAY)).await.is_ok());
+    assert_eq!(access.publish("a b", &from(AWAY)).await, Err(Refused::Name(BadName::Character(' '))));
+    assert_eq!(site.asked().len(), 6);
+}
+
+#[tokio::test]
+async fn policy_and_keys_change_while_the_server_runs() {
+    let access = keyed();
+    let granted = access.publish("show?key=s3cret", &from(AWAY)).await.unwrap();
+    let deny = vec!["198.51.100.0/24".parse().unwrap()];
+    let policy = Policy { publishers: Gate { allow: Vec::new(), deny }, ..Policy::default() };
+    access.configure(&[Key::publish(None, "master")], policy);
+    assert!(!access.stands(&granted.key.unwrap()));
+    assert_eq!(access.publish("show?key=s3cret", &from(AWAY)).await, Err(Refused::Key));
+    assert!(access.publish("show?key=master", &from(AWAY)).await.is_ok());
+    let denied = from("198.51.100.9".parse().unwrap());
+    assert_eq!(access.publish("show?key=master", &denied).await, Err(Refused::Address));
+}

@@ -26,7 +26,7 @@ pub use ice::{IceServer, server as ice_server};
 pub use ladder::{BadRung, LadderRule, RungRule};
 pub use load::{Effective, Input, load};
 pub use sections::{
-    Access, Admin, Config, Data, Encoder, Hls, Http, Hub, LadderMode, Log, LogFormat, Preset, Rtmp, Server, Takeover,
-    Tls, Transcode, Unpublish, Webrtc,
+    Access, Admin, Asked, Config, Data, Encoder, Hls, Http, Hub, LadderMode, Log, LogFormat, Preset, Rtmp, Server,
+    Takeover, Tls, Transcode, Unpublish, Webrtc,
 };
 pub use units::{BadUnit, Bitrate, Size, Time};

@@ -232,6 +232,29 @@ pub struct Access {
     pub failed_wait: Time,
     /// Publishers and WHEP viewers of one address at a time; 0 is any number.
     pub sessions_per_address: usize,
+    /// Shared with who signs tokens by HS256; none takes no such tokens.
+    #[serde(with = "super::secret")]
+    pub jwt_secret: Option<Secret>,
+    /// PEM files with public keys of who signs tokens by RS256 or ES256.
+    pub jwt_keys: Vec<PathBuf>,
+    /// Address of a set of such keys; may be empty.
+    pub jwks_url: String,
+    /// Who must have issued tokens; may be empty.
+    pub jwt_issuer: String,
+    /// Whom tokens must be for; may be empty.
+    pub jwt_audience: String,
+    /// Address that is asked where neither key nor token answers; may be empty.
+    pub webhook_url: String,
+    /// What questions are signed with.
+    #[serde(with = "super::secret")]
+    pub webhook_secret: Option<Secret>,
+    /// What is asked about.
+    #[serde(deserialize_with = "asked")]
+    pub webhook_actions: Vec<Asked>,
+    /// For a whole answer.
+    pub webhook_timeout: Time,
+    /// So long a permission is kept.
+    pub webhook_cache: Time,
     /// Hosts of the web sites whose pages may play streams; none lets in all.
     pub referrers: Vec<String>,
     /// Whether players that do not say which page they are on are welcome where `referrers` are listed.
@@ -254,6 +277,16 @@ impl Default for Access {
             failed_keys: 10,
             failed_wait: Time::secs(300),
             sessions_per_address: 0,
+            jwt_secret: None,
+            jwt_keys: Vec::new(),
+            jwks_url: String::new(),
+            jwt_issuer: String::new(),
+            jwt_audience: String::new(),
+            webhook_url: String::new(),
+            webhook_secret: None,
+            webhook_actions: vec![Asked::Publish],
+            webhook_timeout: Time::secs(3),
+            webhook_cache: Time::secs(60),
             referrers: Vec::new(),
             empty_referrer: true,
             viewers_per_stream: 0,
@@ -477,6 +510,16 @@ words! {
 }
 
 words! {
+    /// What the webhook is asked about.
+    Asked: "publish or play" {
+        /// Who may publish.
+        Publish = "publish",
+        /// Who may watch.
+        Play = "play",
+    }
+}
+
+words! {
     /// When the rungs of a stream are made.
     LadderMode: "watched, rung, always or off" {
         /// All of them, while anybody watches the stream.
@@ -544,6 +587,11 @@ words! {
         /// One JSON object per line.
         Json = "json",
     }
+}
+
+fn asked<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<Asked>, D::Error> {
+    let words = Vec::<String>::deserialize(d)?;
+    words.iter().map(|word| word.parse().map_err(serde::de::Error::custom)).collect()
 }
 
 const fn everywhere(port: u16) -> SocketAddr {

@@ -11,6 +11,7 @@ use super::ladder;
 use super::load::Effective;
 use super::sections::Config;
 use super::units::{Bitrate, Size, Time};
+use crate::access::Target;
 
 /// All that is wrong with a configuration whose single values are right.
 pub(super) fn check(effective: &Effective) -> Vec<Error> {
@@ -21,6 +22,7 @@ pub(super) fn check(effective: &Effective) -> Vec<Error> {
     tls(config, &mut findings);
     web(config, &mut findings);
     watching(config, &mut findings);
+    others(config, &mut findings);
     memory(config, &mut findings);
     packaging(config, &mut findings);
     transcoding(config, &mut findings);
@@ -179,6 +181,20 @@ fn watching(config: &Config, findings: &mut Findings<'_>) {
         let problem = "viewers of HLS are counted by their ids; set hls.viewer_ids = true, or this to 0";
         findings.add(&[option, "hls.viewer_ids"], problem.to_owned());
     }
+}
+
+/// Web servers that are asked who may do what.
+fn others(config: &Config, findings: &mut Findings<'_>) {
+    let access = &config.access;
+    for (option, url) in [("access.jwks_url", &access.jwks_url), ("access.webhook_url", &access.webhook_url)] {
+        if let Some(bad) = Some(url).filter(|url| !url.is_empty()).and_then(|url| url.parse::<Target>().err()) {
+            findings.add(&[option], bad.to_string());
+        }
+    }
+    // A publisher's handshake waits for it, and has 10 s.
+    findings.at_least("access.webhook_timeout", access.webhook_timeout, Time::millis(100));
+    findings.at_most("access.webhook_timeout", access.webhook_timeout, Time::secs(8));
+    findings.at_most("access.webhook_cache", access.webhook_cache, Time::secs(3_600));
 }
 
 /// Whether a text is `http://` or `https://` and something that can be a host.

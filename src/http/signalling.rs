@@ -20,7 +20,7 @@ use super::error::Error;
 use super::referrers::Referrers;
 use super::route;
 use super::viewers::Viewers;
-use crate::access::{Access, From, Grant, Refused, StreamName};
+use crate::access::{Access, BadToken, From, Grant, Refused, StreamName};
 use crate::hub::PublishError;
 use crate::webrtc::{Answered, Client, Patched, Refusal, WebRtc};
 
@@ -351,8 +351,16 @@ fn refusal(refused: &Refused) -> Problem {
     };
     let problem = match refused {
         Refused::Key => unknown(WRONG_KEY),
-        Refused::Private | Refused::Admin => unknown(&detail),
-        Refused::NotLocal | Refused::Address | Refused::Link(_) => Problem::new(StatusCode::FORBIDDEN, detail),
+        Refused::Unavailable | Refused::Token(BadToken::Unavailable) => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
+        Refused::Token(BadToken::Grant | BadToken::Stream | BadToken::Address) => {
+            Problem::new(StatusCode::FORBIDDEN, detail)
+        }
+        Refused::Private | Refused::Admin | Refused::Token(_) => unknown(&detail),
+        Refused::NotLocal | Refused::Address | Refused::Link(_) | Refused::Webhook(_) => {
+            Problem::new(StatusCode::FORBIDDEN, detail)
+        }
         Refused::TooMany(_) | Refused::Sessions(_) => Problem::new(StatusCode::TOO_MANY_REQUESTS, detail),
         Refused::Name(_) => Problem::new(StatusCode::NOT_FOUND, detail),
     };

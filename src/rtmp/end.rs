@@ -48,6 +48,8 @@ impl End {
         Some(match self {
             End::Goodbye | End::Closed | End::Broken(_) | End::Tls(_) | End::Deaf | End::Told(_) => return None,
             End::Access(Refused::Name(_)) | End::Hub(PublishError::Busy { .. }) => Status::bad_name(text),
+            // Nobody said no: an encoder may try again.
+            End::Access(Refused::Unavailable) => Status::failed(text),
             End::Access(_) | End::Ended(Ended::Revoked) => Status::denied(text),
             End::Ended(Ended::TakenOver(_)) => Status::bad_name(text),
             End::Media(_) => Status::rejected(text),

@@ -6,3 +6,5 @@ mod keys;
 mod rig;
 #[path = "../support/mod.rs"]
 mod support;
+mod tokens;
+mod webhook;

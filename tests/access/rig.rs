@@ -1,8 +1,8 @@
 //! A server within the test, and clients of it.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use headwater::access::{KeyGrant, Made, NewKey};
+use headwater::access::{KeyGrant, Made, NewKey, PlayClaims};
 use headwater::config::{Config, LadderMode, Time};
 use headwater::server::Server;
 use tempfile::TempDir;
@@ -61,7 +61,10 @@ impl Rig {
     /// Waits until there is something to watch.
     pub(crate) async fn live(&self, name: &str) {
         let (client, start) = (Client::new(&self.http), Instant::now());
-        let url = format!("/live/{name}/index.m3u8");
+        // With a link: it may be private.
+        let until = SystemTime::now() + Duration::from_secs(600);
+        let link = self.server.access().sign_play(&PlayClaims::new(name.parse().unwrap(), until));
+        let url = format!("/s/{link}/live/{name}/index.m3u8");
         while client.get(&url).await.unwrap().status != 200 {
             assert!(start.elapsed() < PATIENCE, "{name} is not live");
             tokio::time::sleep(Duration::from_millis(20)).await;
