@@ -4,8 +4,9 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use headwater::access::{PlayClaims, PlayLinks, PlaySecret};
 use support::server::PATIENCE;
 use support::{Answer, Client, Headwater, Show};
 
@@ -112,4 +113,31 @@ async fn without_ids_the_multivariant_playlist_is_for_caches() {
     let index = server.index("show").await;
     assert!(!index.text().contains("viewer="), "{}", index.text());
     assert!(index.header("cache-control").unwrap().starts_with("public"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signed_link_plays_until_it_expires() {
+    let server = Headwater::start(&["--access-private", "[\"show\"]"]).await;
+    let _publisher = Show::default().publish(&server, "show");
+    server.once("/live/show/index.m3u8", |answer| answer.status == 401 && answer.text().contains("private")).await;
+    let links = PlayLinks::new(&PlaySecret::open(&server.data.path().join("data")).unwrap());
+    let link = |seconds| {
+        let claims = PlayClaims::new("show".parse().unwrap(), SystemTime::now() + Duration::from_secs(seconds));
+        format!("/s/{}/live/show", links.sign(&claims))
+    };
+    let long = link(600);
+    let index = server.once(&format!("{long}/index.m3u8"), |answer| answer.status == 200).await.text();
+    let uri = index.lines().find(|line| line.starts_with("source.m3u8?viewer=")).unwrap();
+    let playlist = server.get(&format!("{long}/{uri}")).await.text();
+    let segment = playlist.lines().find(|line| line.ends_with(".m4s")).unwrap();
+    assert_eq!(server.get(&format!("{long}/{segment}")).await.status, 200);
+    assert_eq!(server.get(&format!("/live/show/{segment}")).await.status, 401);
+    // Its end comes while it is watched.
+    let short = link(2);
+    let playing = server.get(&format!("{short}/{uri}")).await;
+    assert_eq!(playing.status, 200, "{}", playing.text());
+    let over = server.once(&format!("{short}/{uri}"), |answer| answer.status != 200).await;
+    assert_eq!((over.status, over.text().contains("expired")), (403, true));
+    assert_eq!(server.get(&format!("{short}/{segment}")).await.status, 403);
+    assert_eq!(server.get(&format!("{long}/{uri}")).await.status, 200);
 }

@@ -56,16 +56,16 @@ pub struct Grant {
     pub key: Option<KeyId>,
     /// Until when nobody need ask again; a session that began before goes on.
     pub expires: Option<SystemTime>,
-    /// Its place among the sessions of its address, where they are counted. A session keeps it until it ends.
-    pub seat: Option<Seat>,
     /// The signed link that opened it. What was granted ends when it expires.
     pub link: Option<Box<PlayLink>>,
+    /// Its place among the sessions of its address, where they are counted. A session keeps it until it ends.
+    pub seat: Option<Seat>,
 }
 
 impl Grant {
     /// For a stream, without a key and without an end.
     pub fn open(stream: StreamName) -> Grant {
-        Grant { stream, key: None, expires: None, seat: None, link: None }
+        Grant { stream, key: None, expires: None, link: None, seat: None }
     }
 }
 

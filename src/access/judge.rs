@@ -1,5 +1,6 @@
 //! How a question is judged: address, patience, what was shown; and what becomes of the answer: counted, told, remembered.
 
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -7,9 +8,7 @@ use serde_json::json;
 
 use super::jwt::{self, Claims};
 use super::webhook::Webhook;
-use super::{
-    Action, BadLink, BadToken, From, Grant, KeyGrant, Operator, PlayLink, Policy, Refused, Shared, StreamName,
-};
+use super::{Action, BadLink, BadToken, From, Grant, KeyGrant, Operator, Policy, Refused, Shared, StreamName};
 use crate::metrics::{ACCESS_GRANTED, ACCESS_REFUSED};
 
 /// Who wants to do what.
@@ -77,7 +76,18 @@ impl Shared {
     /// Whether a stream is not for everybody.
     pub(super) fn is_private(&self, name: &StreamName) -> bool {
         let listed = self.policy().private.iter().any(|streams| streams.matches(name.as_str()));
-        listed || self.keys.any_for(KeyGrant::Play, name)
+        listed || self.keys.any_for(KeyGrant::Play, name.as_str())
+    }
+
+    /// Whether a stream is open to whoever comes from there and shows nothing. Who need not show anything need not wait for
+    /// wrong keys of others at the address either.
+    pub(super) fn plays_freely(&self, name: &str, address: IpAddr) -> bool {
+        let policy = self.policy.read().unwrap_or_else(PoisonError::into_inner);
+        let asked = self.webhook.as_ref().is_some_and(|webhook| webhook.is_for(Action::Play));
+        !asked
+            && policy.viewers.lets(address)
+            && !policy.private.iter().any(|streams| streams.matches(name))
+            && !self.keys.any_for(KeyGrant::Play, name)
     }
 
     /// Counts and tells. `stream`: what was asked for, where it is certainly no secret; `shown`: a key was.
@@ -90,6 +100,8 @@ impl Shared {
     ) -> Result<T, Refused> {
         let Question { action, from } = question;
         let refused = match &judged {
+            // Who watches by HLS asks with every request, and is counted as a viewer elsewhere.
+            Ok(_) if from.protocol == "hls" => return judged,
             Ok(_) => {
                 metrics::counter!(ACCESS_GRANTED, "action" => action.name()).increment(1);
                 return judged;
@@ -155,22 +167,18 @@ impl Shared {
     ) -> Result<Grant, Refused> {
         // A link says until when and for whom, also where nobody would need one.
         if let Some(link) = shown.and_then(|shown| self.links.read(shown)) {
-            return self.judge_link(question, name, link);
+            link.opens(name.as_str(), question.from.address, SystemTime::now())?;
+            let key = link.claims.key.clone();
+            if key.as_ref().is_some_and(|key| !self.keys.has(key)) {
+                return Err(BadLink::Withdrawn.into());
+            }
+            return Ok(Grant { key, link: Some(Box::new(link)), ..Grant::open(name.clone()) });
         }
         if !self.is_private(name) && self.webhook(question).is_none() {
             return Ok(Grant::open(name.clone()));
         }
         let opened = self.opened(question, name, shown).await.unwrap_or(Err(Refused::Private));
         self.or_ask(opened, question, name, shown).await
-    }
-
-    fn judge_link(&self, question: Question<'_>, name: &StreamName, link: PlayLink) -> Result<Grant, Refused> {
-        link.opens(name.as_str(), question.from.address, SystemTime::now())?;
-        let key = link.claims.key.clone();
-        if key.as_ref().is_some_and(|key| !self.keys.has(key)) {
-            return Err(BadLink::Withdrawn.into());
-        }
-        Ok(Grant { key, link: Some(Box::new(link)), ..Grant::open(name.clone()) })
     }
 
     /// The webhook has the last word on what nothing else opened.

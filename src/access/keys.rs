@@ -116,8 +116,8 @@ impl Keys {
     }
 
     /// Whether there is a key for this that opens the name.
-    pub(super) fn any_for(&self, grant: KeyGrant, name: &StreamName) -> bool {
-        let fits = |entry: &Entry| entry.stream.as_ref().is_none_or(|streams| streams.matches(name.as_str()));
+    pub(super) fn any_for(&self, grant: KeyGrant, name: &str) -> bool {
+        let fits = |entry: &Entry| entry.stream.as_ref().is_none_or(|streams| streams.matches(name));
         self.entries().iter().any(|entry| entry.grant == grant && fits(entry))
     }
 

@@ -12,7 +12,6 @@ mod jwt;
 mod key;
 mod keys;
 mod name;
-mod network;
 mod networks;
 mod play;
 mod play_secret;
@@ -24,6 +23,7 @@ mod store;
 mod webhook;
 
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -32,13 +32,12 @@ use serde_json::json;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-pub use attempts::Patience;
+pub use attempts::{Patience, network};
 pub use fetch::{BadTarget, NoAuthorities, Target};
 pub use grant::{Action, From, Grant, Operator, Refused};
 pub use jwt::{BadToken, TokenKeyError, TokenSettings};
 pub use key::{Key, KeyError, KeyGrant, KeyId, KeyInfo, KeyOrigin, Made, NewKey};
 pub use name::{BadName, BadPattern, StreamName, StreamPattern};
-pub use network::network;
 pub use networks::{BadNetwork, Gate, Network};
 pub use play::{BadLink, PlayClaims, PlayLink, PlayLinks};
 pub use play_secret::{PlaySecret, Signer};
@@ -173,26 +172,24 @@ impl Access {
                 .map_err(|source| Error::File { path: folder.join(play_secret::FILE), source })?,
             None => PlaySecret::random()?,
         };
-        Ok(Access::of(keys, settings.policy, (admin, tokens, webhook), secret, events))
+        Ok(Access::of(keys, settings.policy, (admin, tokens, webhook, secret), events))
     }
 
     /// With these keys, in memory alone; nobody is told of refusals.
     pub fn new(keys: Vec<Key>) -> Access {
         // Where there are no random numbers, no link opens anything that is private: nothing is.
         let secret = PlaySecret::random().unwrap_or_else(|_| PlaySecret::new([0; 32]));
-        Access::of(Keys::in_memory(&keys), Policy::default(), (None, None, None), secret, Events::new())
+        Access::of(Keys::in_memory(&keys), Policy::default(), (None, None, None, secret), Events::new())
     }
 
     fn of(
         keys: Keys,
         policy: Policy,
-        (admin, tokens, webhook): (Option<AdminToken>, Option<Tokens>, Option<Webhook>),
-        secret: PlaySecret,
+        (admin, tokens, webhook, secret): (Option<AdminToken>, Option<Tokens>, Option<Webhook>, PlaySecret),
         events: Events,
     ) -> Access {
-        let links = PlayLinks::new(&secret);
         let (keys, policy) = (Arc::new(keys), RwLock::new(Arc::new(policy)));
-        let (attempts, seats) = (Attempts::default(), Seats::default());
+        let (attempts, seats, links) = (Attempts::default(), Seats::default(), PlayLinks::new(&secret));
         let shared = Shared { keys, policy, admin, tokens, webhook, attempts, seats, secret, links, events };
         Access { shared: Arc::new(shared) }
     }
@@ -246,6 +243,12 @@ impl Access {
         let question = Question { action: Action::Administer, from };
         let judged = self.shared.judge_operator(question, token).await;
         self.shared.settle(question, None, true, judged)
+    }
+
+    /// Whether a stream is open to whoever comes from an address and shows nothing: then [`Access::play`] need not be asked.
+    /// Every request of an HLS viewer asks this, so it waits for nothing.
+    pub fn plays_freely(&self, name: &str, address: IpAddr) -> bool {
+        self.shared.plays_freely(name, address.to_canonical())
     }
 
     /// The token of a signed link: `/s/TOKEN/watch/NAME` and all else of the streams that it opens.

@@ -221,14 +221,6 @@ pub struct Access {
     pub keys: Vec<Key>,
     /// Streams that only those may watch who show that they may.
     pub private: Vec<StreamPattern>,
-    /// Hosts of the web sites whose pages may play streams; none lets in all.
-    pub referrers: Vec<String>,
-    /// Whether players that do not say which page they are on are welcome where `referrers` are listed.
-    pub empty_referrer: bool,
-    /// Viewers of one stream at a time; 0 sets no limit.
-    pub viewers_per_stream: usize,
-    /// Viewers of one address at a time; 0 sets no limit.
-    pub viewers_per_address: usize,
     /// Networks that publishers may come from; none is everywhere.
     pub publish_allow: Vec<Network>,
     /// Networks that they may not come from.
@@ -266,6 +258,14 @@ pub struct Access {
     pub webhook_timeout: Time,
     /// So long a permission is kept.
     pub webhook_cache: Time,
+    /// Hosts of the web sites whose pages may play streams; none lets in all.
+    pub referrers: Vec<String>,
+    /// Whether players that do not say which page they are on are welcome where `referrers` are listed.
+    pub empty_referrer: bool,
+    /// Viewers of one stream at a time; 0 sets no limit.
+    pub viewers_per_stream: usize,
+    /// Viewers of one address at a time; 0 sets no limit.
+    pub viewers_per_address: usize,
 }
 
 impl Default for Access {
@@ -273,10 +273,6 @@ impl Default for Access {
         Access {
             keys: Vec::new(),
             private: Vec::new(),
-            referrers: Vec::new(),
-            empty_referrer: true,
-            viewers_per_stream: 0,
-            viewers_per_address: 0,
             publish_allow: Vec::new(),
             publish_deny: Vec::new(),
             play_allow: Vec::new(),
@@ -294,6 +290,10 @@ impl Default for Access {
             webhook_actions: vec![Asked::Publish],
             webhook_timeout: Time::secs(3),
             webhook_cache: Time::secs(60),
+            referrers: Vec::new(),
+            empty_referrer: true,
+            viewers_per_stream: 0,
+            viewers_per_address: 0,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::error::Error;
 use super::referrers::Referrers;
 use super::route::Route;
 use super::viewers::Pass;
-use crate::access::{self, Access, BadLink, Grant, Refused, StreamName};
+use crate::access::{self, Access, BadLink, BadToken, Grant, PlayLink, Refused, StreamName};
 
 /// The gate.
 #[derive(Debug)]
@@ -26,7 +26,8 @@ pub(super) struct Gate {
 /// Somebody who was let in.
 #[derive(Debug)]
 pub(super) struct Admitted {
-    pub(super) grant: Grant,
+    /// None where nobody needs one.
+    grant: Option<Grant>,
     place: Place,
 }
 
@@ -44,22 +45,26 @@ enum Place {
 impl Gate {
     /// Lets somebody in to a stream, or says why not.
     pub(super) async fn admit(&self, name: &str, asked: &Asked) -> Result<Admitted, Error> {
-        let name = StreamName::new(name).map_err(|bad| Error::NotFound(bad.to_string().into()))?;
         let (shown, place) = shown(asked);
+        if shown.is_none() && self.access.plays_freely(name, peer(asked)) {
+            return Ok(Admitted { grant: None, place });
+        }
+        let name = StreamName::new(name).map_err(|bad| Error::NotFound(bad.to_string().into()))?;
         let from = access::From {
             referrer: asked.referrer.as_deref().map(str::to_owned),
             user_agent: asked.agent.as_deref().map(str::to_owned),
             ..access::From::new(peer(asked), "hls")
         };
-        let grant =
-            self.access.play(&name, shown, &from).await.map_err(|refused| refusal(&refused, shown.is_some()))?;
+        // On the heap: what may ask others is large, and most requests do not come here.
+        let judged = Box::pin(self.access.play(&name, shown, &from)).await;
+        let grant = judged.map_err(|refused| refusal(&refused, shown.is_some()))?;
         let needed = grant.link.is_some() || grant.key.is_some() || grant.expires.is_some();
-        Ok(Admitted { place: if needed { place } else { Place::Nowhere }, grant })
+        Ok(Admitted { place: if needed { place } else { Place::Nowhere }, grant: Some(grant) })
     }
 
     /// Whether somebody who was let in may still have the answer that they waited for.
     pub(super) fn holds(&self, admitted: &Admitted) -> Result<(), Error> {
-        let Grant { key, link, .. } = &admitted.grant;
+        let Some(Grant { key, link, .. }) = &admitted.grant else { return Ok(()) };
         let over = link.as_ref().is_some_and(|link| SystemTime::now() >= link.claims.expires);
         let withdrawn = key.as_ref().is_some_and(|key| !self.access.stands(key));
         match (over, withdrawn) {
@@ -73,7 +78,7 @@ impl Gate {
 impl Admitted {
     /// Keeps shared caches from giving to others what one was let in to.
     pub(super) fn fence(&self, route: &Route<'_>, response: &mut Response<Body>) {
-        let bound = self.grant.link.as_ref().is_some_and(|link| link.claims.address.is_some());
+        let bound = self.link().is_some_and(|link| link.claims.address.is_some());
         let private = match self.place {
             Place::Nowhere => return,
             Place::Path => bound,
@@ -94,12 +99,16 @@ impl Admitted {
 
     /// What bounds the number of viewers who were let in alike.
     pub(super) fn pass(&self) -> Option<Pass> {
-        let link = self.grant.link.as_ref()?;
+        let link = self.link()?;
         Some(Pass { tag: link.tag, most: link.claims.sessions as usize })
     }
 
+    fn link(&self) -> Option<&PlayLink> {
+        self.grant.as_ref()?.link.as_deref()
+    }
+
     fn left(&self) -> Option<Duration> {
-        let link = self.grant.link.as_ref()?;
+        let link = self.link()?;
         Some(link.claims.expires.duration_since(SystemTime::now()).unwrap_or_default())
     }
 }
@@ -126,6 +135,8 @@ fn refusal(refused: &Refused, shown: bool) -> Error {
         Refused::Name(_) => Error::NotFound(why.into()),
         Refused::Private if shown => Error::Forbidden("this link or key does not open the stream".into()),
         Refused::Private => Error::Unauthorized(why.into()),
+        Refused::Unavailable | Refused::Token(BadToken::Unavailable) => Error::NoRoom(why.into()),
+        Refused::TooMany(_) | Refused::Sessions(_) => Error::TooMany(why.into()),
         _ => Error::Forbidden(why.into()),
     }
 }

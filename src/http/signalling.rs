@@ -358,7 +358,7 @@ fn refusal(refused: &Refused) -> Problem {
             Problem::new(StatusCode::FORBIDDEN, detail)
         }
         Refused::Private | Refused::Admin | Refused::Token(_) => unknown(&detail),
-        Refused::NotLocal | Refused::Link(_) | Refused::Address | Refused::Webhook(_) => {
+        Refused::NotLocal | Refused::Address | Refused::Link(_) | Refused::Webhook(_) => {
             Problem::new(StatusCode::FORBIDDEN, detail)
         }
         Refused::TooMany(_) | Refused::Sessions(_) => Problem::new(StatusCode::TOO_MANY_REQUESTS, detail),

@@ -58,11 +58,13 @@ impl Rig {
         ffmpeg.process.output()
     }
 
-    /// Waits until there is something to watch, for those who may.
+    /// Waits until there is something to watch.
     pub(crate) async fn live(&self, name: &str) {
         let (client, start) = (Client::new(&self.http), Instant::now());
-        let claims = PlayClaims::new(name.parse().unwrap(), SystemTime::now() + Duration::from_secs(600));
-        let url = format!("/s/{}/live/{name}/index.m3u8", self.server.access().sign_play(&claims));
+        // With a link: it may be private.
+        let until = SystemTime::now() + Duration::from_secs(600);
+        let link = self.server.access().sign_play(&PlayClaims::new(name.parse().unwrap(), until));
+        let url = format!("/s/{link}/live/{name}/index.m3u8");
         while client.get(&url).await.unwrap().status != 200 {
             assert!(start.elapsed() < PATIENCE, "{name} is not live");
             tokio::time::sleep(Duration::from_millis(20)).await;

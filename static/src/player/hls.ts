@@ -126,6 +126,12 @@ export class HlsEngine implements Engine {
 
   private failed(data: ErrorData): void {
     const status = data.response?.code;
+    // Final, whatever hls.js makes of it: it would ask again and again.
+    if (data.type === ErrorTypes.NETWORK_ERROR && REFUSALS.has(status ?? 0)) {
+      const answer: unknown = data.networkDetails;
+      this.tell({ kind: 'refused', reason: answer instanceof XMLHttpRequest ? reasonOf(answer) : '' });
+      return;
+    }
     if (!data.fatal) {
       if (data.type === ErrorTypes.NETWORK_ERROR) this.tell({ kind: 'trouble', answered: (status ?? 0) > 0 });
       return;
@@ -134,9 +140,6 @@ export class HlsEngine implements Engine {
       this.tell({ kind: 'unplayable', reason: data.reason ?? data.error.message });
     } else if (data.type === ErrorTypes.NETWORK_ERROR && (status === 404 || status === 410)) {
       this.tell({ kind: 'gone' });
-    } else if (data.type === ErrorTypes.NETWORK_ERROR && REFUSALS.has(status ?? 0)) {
-      const answer: unknown = data.networkDetails;
-      this.tell({ kind: 'refused', reason: answer instanceof XMLHttpRequest ? reasonOf(answer) : '' });
     } else if (data.type === ErrorTypes.MEDIA_ERROR && this.mayRecover()) {
       this.hls.recoverMediaError();
     } else {

@@ -385,6 +385,8 @@ export class Session {
       case 'refused':
         this.reachable = true;
         this.rest('refused', event.reason);
+        // A refusal that was no text: the next question is answered with one.
+        if (event.reason === '') this.scheduleProbe(0);
         return;
       case 'rungs':
         this.learn();
