@@ -1,7 +1,11 @@
 //! The web sites whose pages may play streams, told by what browsers say of where a request came from (RFC 9110 section
 //! 10.1.3). Other clients say what they like, so this keeps pages from showing streams as their own, and no more. Pure.
 
+use hyper::Response;
+use hyper::header::{self, HeaderValue};
+
 use super::asked::Asked;
+use super::body::Body;
 use super::error::Error;
 
 /// The list.
@@ -11,17 +15,29 @@ pub(super) struct Referrers {
     hosts: Vec<String>,
     /// Whether who says nothing is welcome.
     silent: bool,
+    /// What tells browsers the same of frames; None where all are welcome.
+    ancestors: Option<HeaderValue>,
 }
 
 impl Referrers {
     /// Of these hosts; none lets in everybody.
     pub(super) fn new(hosts: &[String], silent: bool) -> Referrers {
-        Referrers { hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(), silent }
+        let hosts: Vec<String> = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        let ancestors = HeaderValue::try_from(format!("frame-ancestors 'self' {}", hosts.join(" "))).ok();
+        Referrers { ancestors: ancestors.filter(|_| !hosts.is_empty()), hosts, silent }
     }
 
     /// Whether requests are to be asked at all.
     pub(super) fn are_all(&self) -> bool {
         self.hosts.is_empty()
+    }
+
+    /// Keeps a page out of the frames of other sites, which can keep the browser from saying where they are.
+    pub(super) fn fence(&self, response: &mut Response<Body>) {
+        if let Some(ancestors) = &self.ancestors {
+            // A second policy: browsers keep both.
+            response.headers_mut().append(header::CONTENT_SECURITY_POLICY, ancestors.clone());
+        }
     }
 
     /// Lets a request in that came from a listed site or from a page of our own.

@@ -93,7 +93,9 @@ impl<S: Source> Viewer<S> {
             Route::Watch => self.pages.page("watch.html", false, asked),
             Route::Embed => {
                 self.gate.referrers.admit(asked)?;
-                self.pages.page("embed.html", true, asked)
+                let mut page = self.pages.page("embed.html", true, asked)?;
+                self.gate.referrers.fence(&mut page);
+                Ok(page)
             }
             Route::Publish => self.pages.studio("publish.html", asked),
             Route::Asset(path) => self.pages.file(path, asked),

@@ -149,6 +149,9 @@ async fn streams_are_played_on_listed_sites_alone() {
         refused(&ask(path, "Referer: https://elsewhere.example/\r\n").await, 403, "not be played on this site");
         refused(&ask(path, "Origin: https://elsewhere.example\r\n").await, 403, "not be played on this site");
     }
+    let embed = ask("/embed/show", "").await;
+    let policies: Vec<_> = embed.headers.get_all("content-security-policy").iter().collect();
+    assert!(policies.iter().any(|policy| *policy == "frame-ancestors 'self' example.org"), "{policies:?}");
     // A link to the watch page is welcome anywhere, and that page is ours.
     assert_eq!(ask("/watch/show", "Referer: https://elsewhere.example/\r\n").await.status, 200);
     assert_eq!(ask(INDEX, "Referer: http://localhost/watch/show\r\n").await.status, 200);

@@ -86,6 +86,21 @@ test('a page says why it does not play: no link, and one that has expired', asyn
   await late.close();
 });
 
+test('WHEP asks for a link too, and keeps it where it sends elsewhere', async () => {
+  const post = (base, path = '/whep/members') => fetch(`${base}${path}`, { method: 'POST', redirect: 'manual', headers: { 'content-type': 'application/sdp' }, body: 'v=0' });
+  const bare = await post(server.http);
+  assert.equal(bare.status, 401);
+  assert.match((await bare.json()).detail, /private/);
+  const late = await post(link('members', -1));
+  assert.equal(late.status, 403);
+  assert.match((await late.json()).detail, /expired/);
+  const base = link('members', 600);
+  assert.equal((await post(base)).status, 400, 'the link opens, and the offer is none');
+  const slashed = await post(base, '/whep/members/');
+  assert.deepEqual([slashed.status, slashed.headers.get('location')], [307, `${new URL(base).pathname}/whep/members`]);
+  assert.equal((await post(base, '/whip/members')).status, 404);
+});
+
 test('a link that expires ends what it opened', async () => {
   for (const delay of ['low', 'realtime']) {
     const viewer = await open(browser, `${link('members', 8)}/watch/members`, delay);
