@@ -169,6 +169,13 @@ fn others(config: &Config, findings: &mut Findings<'_>) {
             findings.add(&[option], bad.to_string());
         }
     }
+    for path in &access.jwt_keys {
+        if let Err(error) = std::fs::File::open(path) {
+            let problem =
+                format!("cannot read {} ({error}); write the path of a PEM file with a public key", path.display());
+            findings.add(&["access.jwt_keys"], problem);
+        }
+    }
     // A publisher's handshake waits for it, and has 10 s.
     findings.at_least("access.webhook_timeout", access.webhook_timeout, Time::millis(100));
     findings.at_most("access.webhook_timeout", access.webhook_timeout, Time::secs(8));
