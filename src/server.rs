@@ -131,7 +131,9 @@ impl Server {
         let events = Events::new();
         let access = Access::open(access_settings(&config)?, events.clone())?;
         let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone())).transpose()?;
-        let edge = Edge::start(http_settings(&config), hls.clone(), https, signalling)?;
+        let viewers = http::Viewers::new(viewer_policy(&config), access.play_secret(), webrtc.clone(), events);
+        let edge =
+            Edge::start(http_settings(&config), hls.clone(), https, signalling, (access.clone(), viewers.clone()))?;
         let shown = (hub.clone(), hls.clone(), transcoder.clone(), webrtc.clone());
         let admin = Admin::start(config.admin.listen, shown, edge.readiness())?;
 
@@ -151,6 +153,7 @@ impl Server {
         let keep = stop.clone();
         server.tasks.spawn(async move { hub_keeper.keep(keep).await });
         let follow = stop.clone();
+        server.tasks.spawn(stop.clone().run_until_cancelled_owned(viewers.keep(hls.clone())));
         server.tasks.spawn(async move { hls.follow(follow).await });
         if let Some(transcoder) = transcoder {
             server.tasks.spawn(transcoder.follow(stop.clone()));
@@ -506,6 +509,14 @@ fn rtmp_settings(config: &config::Rtmp) -> rtmp::Settings {
     }
 }
 
+fn viewer_policy(config: &Config) -> http::Policy {
+    http::Policy {
+        ids: config.hls.viewer_ids,
+        per_stream: config.access.viewers_per_stream,
+        per_address: config.access.viewers_per_address,
+    }
+}
+
 fn http_settings(config: &Config) -> http::Settings {
     http::Settings {
         listen: config.http.listen,
@@ -516,6 +527,8 @@ fn http_settings(config: &Config) -> http::Settings {
         idle_timeout: config.http.idle_timeout.get(),
         write_timeout: config.http.write_timeout.get(),
         allow_origins: config.http.allow_origins.clone(),
+        referrers: config.access.referrers.clone(),
+        empty_referrer: config.access.empty_referrer,
         ..http::Settings::default()
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use super::{BadName, BadToken, KeyId, Seat, StreamName};
+use super::{BadLink, BadName, BadToken, KeyId, PlayLink, Seat, StreamName};
 
 /// What is known of who asks.
 #[derive(Clone, Debug)]
@@ -56,6 +56,8 @@ pub struct Grant {
     pub key: Option<KeyId>,
     /// Until when nobody need ask again; a session that began before goes on.
     pub expires: Option<SystemTime>,
+    /// The signed link that opened it. What was granted ends when it expires.
+    pub link: Option<Box<PlayLink>>,
     /// Its place among the sessions of its address, where they are counted. A session keeps it until it ends.
     pub seat: Option<Seat>,
 }
@@ -63,7 +65,7 @@ pub struct Grant {
 impl Grant {
     /// For a stream, without a key and without an end.
     pub fn open(stream: StreamName) -> Grant {
-        Grant { stream, key: None, expires: None, seat: None }
+        Grant { stream, key: None, expires: None, link: None, seat: None }
     }
 }
 
@@ -86,6 +88,9 @@ pub enum Refused {
     /// The stream is not for everybody, and what was shown does not open it.
     #[error("this stream is private: ask whoever runs it for a link")]
     Private,
+    /// A signed link that opens something else, or nothing any more.
+    #[error(transparent)]
+    Link(#[from] BadLink),
     /// No keys are configured and the publisher is not on this machine.
     #[error(
         "publishing from other machines needs a key: make one on the server's admin page, or add one under \
@@ -122,6 +127,7 @@ impl Refused {
             Refused::Name(_) => "name",
             Refused::Key | Refused::Admin => "key",
             Refused::Private => "private",
+            Refused::Link(_) => "link",
             Refused::NotLocal => "not_local",
             Refused::Token(BadToken::Expired) => "expired",
             Refused::Token(_) => "token",

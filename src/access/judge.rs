@@ -1,13 +1,13 @@
 //! How a question is judged: address, patience, what was shown; and what becomes of the answer: counted, told, remembered.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use serde_json::json;
 
 use super::jwt::{self, Claims};
 use super::webhook::Webhook;
-use super::{Action, BadToken, From, Grant, KeyGrant, Operator, Policy, Refused, Shared, StreamName};
+use super::{Action, BadLink, BadToken, From, Grant, KeyGrant, Operator, Policy, Refused, Shared, StreamName};
 use crate::metrics::{ACCESS_GRANTED, ACCESS_REFUSED};
 
 /// Who wants to do what.
@@ -88,6 +88,8 @@ impl Shared {
     ) -> Result<T, Refused> {
         let Question { action, from } = question;
         let refused = match &judged {
+            // Who watches by HLS asks with every request, and is counted as a viewer elsewhere.
+            Ok(_) if from.protocol == "hls" => return judged,
             Ok(_) => {
                 metrics::counter!(ACCESS_GRANTED, "action" => action.name()).increment(1);
                 return judged;
@@ -151,6 +153,15 @@ impl Shared {
         name: &StreamName,
         shown: Option<&str>,
     ) -> Result<Grant, Refused> {
+        // A link says until when and for whom, also where nobody would need one.
+        if let Some(link) = shown.and_then(|shown| self.links.read(shown)) {
+            link.opens(name.as_str(), question.from.address, SystemTime::now())?;
+            let key = link.claims.key.clone();
+            if key.as_ref().is_some_and(|key| !self.keys.has(key)) {
+                return Err(BadLink::Withdrawn.into());
+            }
+            return Ok(Grant { key, link: Some(Box::new(link)), ..Grant::open(name.clone()) });
+        }
         if !self.is_private(name) && self.webhook(question).is_none() {
             return Ok(Grant::open(name.clone()));
         }

@@ -3,6 +3,7 @@
 
 mod admin;
 mod attempts;
+pub mod base64url;
 mod fetch;
 mod grant;
 mod judge;
@@ -12,6 +13,8 @@ mod key;
 mod keys;
 mod name;
 mod networks;
+mod play;
+mod play_secret;
 #[cfg(test)]
 mod rig;
 mod seats;
@@ -28,13 +31,15 @@ use serde_json::json;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-pub use attempts::Patience;
+pub use attempts::{Patience, network};
 pub use fetch::{BadTarget, NoAuthorities, Target};
 pub use grant::{Action, From, Grant, Operator, Refused};
 pub use jwt::{BadToken, TokenKeyError, TokenSettings};
 pub use key::{Key, KeyError, KeyGrant, KeyId, KeyInfo, KeyOrigin, Made, NewKey};
 pub use name::{BadName, BadPattern, StreamName, StreamPattern};
 pub use networks::{BadNetwork, Gate, Network};
+pub use play::{BadLink, PlayClaims, PlayLink, PlayLinks};
+pub use play_secret::{PlaySecret, Signer};
 pub use seats::Seat;
 pub use secret::{NoRandom, Secret};
 pub use webhook::WebhookSettings;
@@ -137,6 +142,15 @@ pub struct Access {
     shared: Arc<Shared>,
 }
 
+/// What speaks for somebody beside keys.
+#[derive(Debug)]
+struct Authorities {
+    admin: Option<AdminToken>,
+    tokens: Option<Tokens>,
+    webhook: Option<Webhook>,
+    secret: PlaySecret,
+}
+
 #[derive(Debug)]
 struct Shared {
     keys: Arc<Keys>,
@@ -147,6 +161,8 @@ struct Shared {
     webhook: Option<Webhook>,
     attempts: Attempts,
     seats: Seats,
+    secret: PlaySecret,
+    links: PlayLinks,
     events: Events,
 }
 
@@ -159,23 +175,28 @@ impl Access {
         let admin = token.as_deref().map(AdminToken::in_file).transpose()?;
         let tokens = (!settings.tokens.is_empty()).then(|| Tokens::open(&settings.tokens)).transpose()?;
         let webhook = settings.webhook.map(Webhook::new).transpose().map_err(Error::Webhook)?;
-        Ok(Access::of(keys, settings.policy, (admin, tokens, webhook), events))
+        let secret = match &settings.data {
+            Some(folder) => PlaySecret::open(folder)
+                .map_err(|source| Error::File { path: folder.join(play_secret::FILE), source })?,
+            None => PlaySecret::random()?,
+        };
+        Ok(Access::of(keys, settings.policy, Authorities { admin, tokens, webhook, secret }, events))
     }
 
     /// With these keys, in memory alone; nobody is told of refusals.
     pub fn new(keys: Vec<Key>) -> Access {
-        Access::of(Keys::in_memory(&keys), Policy::default(), (None, None, None), Events::new())
+        // Where there are no random numbers, no link opens anything that is private: nothing is.
+        let secret = PlaySecret::random().unwrap_or_else(|_| PlaySecret::new([0; 32]));
+        let alone = Authorities { admin: None, tokens: None, webhook: None, secret };
+        Access::of(Keys::in_memory(&keys), Policy::default(), alone, Events::new())
     }
 
-    fn of(
-        keys: Keys,
-        policy: Policy,
-        (admin, tokens, webhook): (Option<AdminToken>, Option<Tokens>, Option<Webhook>),
-        events: Events,
-    ) -> Access {
+    fn of(keys: Keys, policy: Policy, authorities: Authorities, events: Events) -> Access {
+        let Authorities { admin, tokens, webhook, secret } = authorities;
         let (keys, policy) = (Arc::new(keys), RwLock::new(Arc::new(policy)));
-        let (attempts, seats) = (Attempts::default(), Seats::default());
-        Access { shared: Arc::new(Shared { keys, policy, admin, tokens, webhook, attempts, seats, events }) }
+        let (attempts, seats, links) = (Attempts::default(), Seats::default(), PlayLinks::new(&secret));
+        let shared = Shared { keys, policy, admin, tokens, webhook, attempts, seats, secret, links, events };
+        Access { shared: Arc::new(shared) }
     }
 
     /// Puts other configured keys and another policy in the place of those that hold. What keys opened that are gone ends;
@@ -227,6 +248,16 @@ impl Access {
         let question = Question { action: Action::Administer, from };
         let judged = self.shared.judge_operator(question, token).await;
         self.shared.settle(question, None, true, judged)
+    }
+
+    /// The token of a signed link: `/s/TOKEN/watch/NAME` and all else of the streams that it opens.
+    pub fn sign_play(&self, claims: &PlayClaims) -> String {
+        self.shared.links.sign(claims)
+    }
+
+    /// What links and viewers' ids are signed with.
+    pub fn play_secret(&self) -> &PlaySecret {
+        &self.shared.secret
     }
 
     /// Nobody has a key to publish, and no token and no webhook can let anybody in: whoever is on this machine may.

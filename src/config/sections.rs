@@ -255,6 +255,14 @@ pub struct Access {
     pub webhook_timeout: Time,
     /// So long a permission is kept.
     pub webhook_cache: Time,
+    /// Hosts of the web sites whose pages may play streams; none lets in all.
+    pub referrers: Vec<String>,
+    /// Whether players that do not say which page they are on are welcome where `referrers` are listed.
+    pub empty_referrer: bool,
+    /// Viewers of one stream at a time; 0 sets no limit.
+    pub viewers_per_stream: usize,
+    /// Viewers of one address at a time; 0 sets no limit.
+    pub viewers_per_address: usize,
 }
 
 impl Default for Access {
@@ -279,6 +287,10 @@ impl Default for Access {
             webhook_actions: vec![Asked::Publish],
             webhook_timeout: Time::secs(3),
             webhook_cache: Time::secs(60),
+            referrers: Vec::new(),
+            empty_referrer: true,
+            viewers_per_stream: 0,
+            viewers_per_address: 0,
         }
     }
 }
@@ -337,6 +349,8 @@ pub struct Hls {
     pub linger: Time,
     /// How long the first playlist request waits for the first segment.
     pub start_timeout: Time,
+    /// Multivariant playlists give every player an id, by which viewers are counted.
+    pub viewer_ids: bool,
 }
 
 impl Default for Hls {
@@ -349,6 +363,7 @@ impl Default for Hls {
             window: Time::secs(30),
             linger: Time::secs(60),
             start_timeout: Time::secs(15),
+            viewer_ids: true,
         }
     }
 }

@@ -22,6 +22,7 @@ pub(super) fn check(effective: &Effective) -> Vec<Error> {
     tls(config, &mut findings);
     web(config, &mut findings);
     others(config, &mut findings);
+    watching(config, &mut findings);
     memory(config, &mut findings);
     packaging(config, &mut findings);
     transcoding(config, &mut findings);
@@ -180,6 +181,27 @@ fn others(config: &Config, findings: &mut Findings<'_>) {
     findings.at_least("access.webhook_timeout", access.webhook_timeout, Time::millis(100));
     findings.at_most("access.webhook_timeout", access.webhook_timeout, Time::secs(8));
     findings.at_most("access.webhook_cache", access.webhook_cache, Time::secs(3_600));
+}
+
+/// Referrers are hosts, and limits need something to count by.
+fn watching(config: &Config, findings: &mut Findings<'_>) {
+    let access = &config.access;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':');
+    for site in &access.referrers {
+        let host = site.strip_prefix("*.").unwrap_or(site);
+        if host.is_empty() || host.starts_with('.') || !host.chars().all(allowed) {
+            let remedy = "write the host alone, as \"example.org\", or \"*.example.org\" for all hosts below it";
+            findings.add(&["access.referrers"], format!("{site:?} is no host of a web site; {remedy}"));
+        }
+    }
+    let limits = [
+        ("access.viewers_per_stream", access.viewers_per_stream),
+        ("access.viewers_per_address", access.viewers_per_address),
+    ];
+    for (option, _) in limits.iter().filter(|(_, most)| *most > 0 && !config.hls.viewer_ids) {
+        let problem = "viewers of HLS are counted by their ids; set hls.viewer_ids = true, or this to 0";
+        findings.add(&[option, "hls.viewer_ids"], problem.to_owned());
+    }
 }
 
 /// Whether a text is `http://` or `https://` and something that can be a host.

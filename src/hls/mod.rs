@@ -183,6 +183,11 @@ impl Hls {
         self.newest(name).is_some()
     }
 
+    /// EXT-X-TARGETDURATION of the newest epoch of a stream, once known.
+    pub fn target_duration(&self, name: &str) -> Option<Duration> {
+        self.newest(name)?.target_duration().map(|seconds| Duration::from_secs(seconds.into()))
+    }
+
     /// How far the newest epoch of a stream is.
     pub fn progress(&self, name: &str) -> Option<Progress> {
         self.newest(name).map(|presentation| presentation.progress())

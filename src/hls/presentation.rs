@@ -177,6 +177,11 @@ impl Presentation {
         renditions.by_name(name)?.media(file).await
     }
 
+    /// EXT-X-TARGETDURATION in seconds, once known.
+    pub(super) fn target_duration(&self) -> Option<u32> {
+        self.opened.borrow().as_ref().map(|renditions| renditions.shared.plan.target_duration)
+    }
+
     pub(super) fn progress(&self) -> Progress {
         let opened = self.opened.borrow().clone();
         let plan = opened.as_ref().map(|renditions| renditions.shared.plan);

@@ -163,7 +163,7 @@ fn answer<R: Respond>(
     // At once, so that the request lets go of the buffer before it is held.
     let asked = match pulse.ends() {
         Some(ends) if respond.takes(request.uri().path()) => Ok(respond.signal(request, ends)),
-        _ => Err(Asked::of(&request)),
+        ends => Err(Asked::of(&request, ends.map(|ends| ends.peer.ip()))),
     };
     async move {
         let mut response = match asked {

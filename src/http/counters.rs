@@ -96,10 +96,11 @@ impl From<&Route<'_>> for Kind {
 
 /// In the order of [`Kind`].
 const KINDS: [&str; 9] = ["multivariant", "playlist", "media", "still", "page", "asset", "probe", "signalling", "none"];
-const STATUSES: [u16; 18] = [200, 201, 204, 206, 304, 307, 400, 401, 403, 404, 405, 409, 412, 413, 414, 416, 422, 503];
-const STATUS_TEXTS: [&str; 18] = [
+const STATUSES: [u16; 19] =
+    [200, 201, 204, 206, 304, 307, 400, 401, 403, 404, 405, 409, 412, 413, 414, 416, 422, 429, 503];
+const STATUS_TEXTS: [&str; 19] = [
     "200", "201", "204", "206", "304", "307", "400", "401", "403", "404", "405", "409", "412", "413", "414", "416",
-    "422", "503",
+    "422", "429", "503",
 ];
 
 /// How many connections may be open, over all threads.

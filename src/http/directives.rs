@@ -1,18 +1,28 @@
-//! The delivery directives of RFC 8216bis section 6.2.5 in a query, and `ll=0`. Pure. Unknown parameters are ignored:
+//! The delivery directives of RFC 8216bis section 6.2.5 in a query, `ll=0`, and the viewer's id. Pure. Unknown parameters are ignored:
 //! players and analytics add theirs.
 
 use super::error::Error;
 use super::route::number;
 use crate::hls::Reload;
 
+/// Of a playlist request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Directives<'a> {
+    /// What the playlist shall be.
+    pub(super) reload: Reload,
+    /// `viewer`: who asks, as the multivariant playlist had it. Nothing in the answer depends on it.
+    pub(super) viewer: Option<&'a str>,
+}
+
 /// Reads what a playlist request asks for, or says which directive makes no sense.
-pub(super) fn read(query: Option<&str>) -> Result<Reload, Error> {
-    let Some(query) = query else { return Ok(Reload::default()) };
+pub(super) fn read(query: Option<&str>) -> Result<Directives<'_>, Error> {
+    let Some(query) = query else { return Ok(Directives::default()) };
     if query.len() > LONGEST {
         return Err(Error::UriTooLong);
     }
     let mut seen = Seen::default();
     let mut reload = Reload::default();
+    let mut viewer = None;
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         match name {
@@ -28,13 +38,15 @@ pub(super) fn read(query: Option<&str>) -> Result<Reload, Error> {
                 once(&mut seen.ll, "ll")?;
                 reload.plain = choice(value, &["0"], &["1"], "ll must be 0 (ordinary HLS) or 1 (low latency)")?;
             }
+            // The last one counts: players that add theirs to an address add it at the end.
+            "viewer" => viewer = Some(value),
             _ => {}
         }
     }
     if reload.part.is_some() && reload.msn.is_none() {
         return Err(Error::BadRequest("_HLS_part needs _HLS_msn".into()));
     }
-    Ok(reload)
+    Ok(Directives { reload, viewer })
 }
 
 #[derive(Default)]
@@ -93,8 +105,10 @@ mod tests {
             (Some("token=a%20b&_HLS_msn=1&cb&=&&x=y=z"), reload(Some(1), None, false, false)),
             (Some("_HLS_future=9"), Reload::default()),
         ] {
-            assert_eq!(read(query).unwrap(), wanted, "{query:?}");
+            assert_eq!(read(query).unwrap().reload, wanted, "{query:?}");
         }
+        assert_eq!(read(Some("ll=0&viewer=ab-_9&_HLS_msn=1")).unwrap().viewer, Some("ab-_9"));
+        assert_eq!(read(Some("viewers=1")).unwrap().viewer, None);
     }
 
     #[test]

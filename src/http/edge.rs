@@ -15,10 +15,14 @@ use super::connection::Manner;
 use super::cors::Origins;
 use super::counters::{Counters, Places};
 use super::error::Error;
+use super::gate::Gate;
 use super::pages::Pages;
+use super::referrers::Referrers;
 use super::viewer::{self, Viewer};
+use super::viewers::Viewers;
 use super::worker::{Crew, Shared};
 use super::{Settings, Signalling, Source, socket};
+use crate::access::Access;
 
 /// The running edge. Dropping it closes everything at once; [`Edge::drain`] is the gentle way.
 #[derive(Debug)]
@@ -30,12 +34,14 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Binds the addresses and starts the threads.
+    /// Binds the addresses and starts the threads. `access` says who may watch, and `viewers` is told
+    /// who does.
     pub fn start<S: Source>(
         settings: Settings,
         source: S,
         tls: Option<Arc<rustls::ServerConfig>>,
         signalling: Option<Signalling>,
+        (access, viewers): (Access, Viewers),
     ) -> Result<Edge, StartError> {
         let threads = match settings.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -62,6 +68,8 @@ impl Edge {
             origins: Origins::new(&settings.allow_origins),
             counters: counters.clone(),
             readiness: readiness.clone(),
+            viewers,
+            gate: Gate { access, referrers: Referrers::new(&settings.referrers, settings.empty_referrer) },
             signalling,
         };
         let shared = Shared {

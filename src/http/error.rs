@@ -33,6 +33,20 @@ pub(super) enum Error {
     Busy,
     #[error("the server is shutting down")]
     Draining,
+    #[error("{0}")]
+    Forbidden(Cow<'static, str>),
+    /// Nothing was shown that lets one in.
+    #[error("{0}")]
+    Unauthorized(Cow<'static, str>),
+    /// Nobody can say now whether this is allowed.
+    #[error("{0}")]
+    Undecided(Cow<'static, str>),
+    /// There is room again when others leave.
+    #[error("{0}")]
+    NoRoom(Cow<'static, str>),
+    /// The client itself has too many.
+    #[error("{0}")]
+    TooMany(Cow<'static, str>),
 }
 
 impl Error {
@@ -45,7 +59,12 @@ impl Error {
             Error::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Error::UriTooLong => StatusCode::URI_TOO_LONG,
             Error::Unsatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
-            Error::NotYet { .. } | Error::Busy | Error::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Error::NotYet { .. } | Error::Busy | Error::Draining | Error::NoRoom(_) | Error::Undecided(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Error::Forbidden(_) => StatusCode::FORBIDDEN,
+            Error::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Error::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
@@ -62,6 +81,9 @@ impl Error {
         match self {
             Error::MethodNotAllowed => {
                 headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+            }
+            Error::Unauthorized(_) => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"headwater\""));
             }
             Error::Unsatisfiable { length } => {
                 if let Ok(value) = HeaderValue::try_from(format!("bytes */{length}")) {
@@ -87,10 +109,11 @@ impl Error {
     }
 
     /// In whole seconds, rounded up: RFC 9110 section 10.2.3 has no smaller unit.
-    fn retry_after(&self) -> Option<u64> {
+    pub(super) fn retry_after(&self) -> Option<u64> {
         let wait = match self {
             Error::NotYet { retry_after, .. } => *retry_after,
-            Error::Busy | Error::Draining => BUSY,
+            Error::Busy | Error::Draining | Error::Undecided(_) => BUSY,
+            Error::NoRoom(_) | Error::TooMany(_) => FULL,
             _ => return None,
         };
         Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0).max(u64::from(wait.is_zero())))
@@ -109,6 +132,9 @@ impl From<Refusal> for Error {
 
 /// When a refused viewer should come back: players retry on their own, and this spreads them out.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// When a viewer beyond a limit should come back: viewers leave more slowly than connections.
+const FULL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

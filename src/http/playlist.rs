@@ -36,6 +36,45 @@ pub(super) fn response(rendered: &Rendered, asked: &Asked) -> Response<Body> {
     response
 }
 
+/// Answers with a multivariant playlist whose playlists' addresses carry a viewer's id: for this viewer alone.
+pub(super) fn personal(rendered: &Rendered, id: &str, asked: &Asked) -> Response<Body> {
+    let text = rendered.text();
+    let own = Rendered::new(with_viewer(&String::from_utf8_lossy(&text), id), rendered.max_age());
+    let mut response = response(&own, asked);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    response
+}
+
+/// Adds `viewer=ID` to every address: lines of their own, and URI attributes.
+fn with_viewer(text: &str, id: &str) -> String {
+    let mut whole = String::with_capacity(text.len() + 256);
+    for line in text.split_inclusive('\n') {
+        let bare = line.trim_end_matches(['\r', '\n']);
+        let end = match bare.strip_prefix('#') {
+            None if bare.is_empty() => None,
+            None => Some(bare.len()),
+            Some(_) => bare.find(URI).and_then(|at| {
+                let from = at + URI.len();
+                bare[from..].find('"').map(|length| from + length)
+            }),
+        };
+        let Some(end) = end else {
+            whole.push_str(line);
+            continue;
+        };
+        let (address, rest) = line.split_at(end);
+        let begin = address.rfind('"').map_or(0, |at| at + 1);
+        whole.push_str(address);
+        whole.push_str(if address[begin..].contains('?') { "&viewer=" } else { "?viewer=" });
+        whole.push_str(id);
+        whole.push_str(rest);
+    }
+    whole
+}
+
+/// How an attribute with an address begins, RFC 8216bis section 4.4.6: none of ours comes first in its list.
+const URI: &str = ",URI=\"";
+
 /// How long caches may keep a playlist: about as long as it stays the newest, in whole seconds and at least one.
 ///
 /// A blocking reload names the part it waited for, so its answer is as good later as it was then. An answer to a plain
@@ -90,6 +129,25 @@ mod tests {
         assert_eq!((known.status(), known.body().left()), (StatusCode::NOT_MODIFIED, 0));
         assert_eq!(known.headers()[ETAG], *tag);
         assert_eq!(ask(&[(IF_NONE_MATCH, tag), (ACCEPT_ENCODING, "gzip")]).status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn every_address_carries_the_viewer_and_nothing_else_changes() {
+        let text = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"b\",URI=\"a.m3u8\",CHANNELS=\"2\"\n\
+            #EXT-X-STREAM-INF:BANDWIDTH=1,CODECS=\"a,b\"\nsource.m3u8\n\n#EXT-X-STREAM-INF:BANDWIDTH=2\r\nx.m3u8?ll=0\r\ny";
+        let with = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"b\",URI=\"a.m3u8?viewer=ID\",CHANNELS=\"2\"\n\
+            #EXT-X-STREAM-INF:BANDWIDTH=1,CODECS=\"a,b\"\nsource.m3u8?viewer=ID\n\n#EXT-X-STREAM-INF:BANDWIDTH=2\r\n\
+            x.m3u8?ll=0&viewer=ID\r\ny?viewer=ID";
+        assert_eq!(with_viewer(text, "ID"), with);
+    }
+
+    #[test]
+    fn a_personal_playlist_is_in_no_cache() {
+        let rendered = Rendered::new("#EXTM3U\nvideo.m3u8\n".to_owned(), Duration::from_secs(1));
+        let response = personal(&rendered, "ID", &Asked::with(&[]));
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "private, no-store");
+        assert_eq!(response.body().left(), "#EXTM3U\nvideo.m3u8?viewer=ID\n".len());
+        assert_ne!(response.headers()[ETAG], format!("\"{}\"", rendered.etag()));
     }
 
     #[test]

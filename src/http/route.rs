@@ -33,6 +33,15 @@ pub(super) enum Route<'a> {
 }
 
 impl<'a> Route<'a> {
+    /// Whether it belongs to one stream, and may stand behind a signed prefix.
+    pub(super) fn is_of_a_stream(&self) -> bool {
+        match self {
+            Route::Multivariant { .. } | Route::Playlist { .. } | Route::Still { .. } | Route::Media { .. } => true,
+            Route::Watch | Route::Embed => true,
+            Route::Home | Route::Publish | Route::Asset(_) | Route::Alive | Route::Ready => false,
+        }
+    }
+
     /// The resource at a path, or why there is none.
     pub(super) fn of(path: &'a str) -> Result<Route<'a>, Error> {
         check(path)?;
@@ -56,6 +65,22 @@ impl<'a> Route<'a> {
         }
     }
 }
+
+/// A signed prefix, `/s/TOKEN`: its token, and the path behind it.
+pub(super) fn prefix(path: &str) -> Option<(&str, &str)> {
+    let rest = path.strip_prefix(SIGNED)?;
+    let end = rest.bytes().position(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')))?;
+    let fits = (1..=LONGEST_TOKEN).contains(&end) && rest[end..].starts_with('/');
+    fits.then(|| rest.split_at(end))
+}
+
+/// The path behind a signed prefix, or all of it where there is none.
+pub(super) fn unsigned(path: &str) -> &str {
+    prefix(path).map_or(path, |(_, rest)| rest)
+}
+
+/// How a signed prefix begins.
+pub(super) const SIGNED: &str = "/s/";
 
 /// Below `/live/`, the hot path.
 fn live(rest: &str) -> Result<Route<'_>, Error> {
@@ -113,7 +138,10 @@ fn check(path: &str) -> Result<(), Error> {
 
 const NOTHING: Error = Error::NotFound(std::borrow::Cow::Borrowed("nothing is at this address"));
 
-/// The longest path in bytes: a name of 64, a rendition and a file fit four times over.
+/// The longest token in bytes: those of identity providers have a kilobyte.
+const LONGEST_TOKEN: usize = 2048;
+
+/// The longest path in bytes, without a signed prefix: a name of 64, a rendition and a file fit four times over.
 const LONGEST: usize = 512;
 
 #[cfg(test)]
@@ -144,6 +172,18 @@ mod tests {
             ),
         ] {
             assert_eq!(Route::of(path), Ok(route), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_signed_prefix_is_told_from_the_path() {
+        let longest = "x".repeat(LONGEST_TOKEN);
+        for token in ["a", "a.b-c_d", &*longest] {
+            assert_eq!(prefix(&format!("/s/{token}/live/show/index.m3u8")), Some((token, "/live/show/index.m3u8")));
+        }
+        let long = format!("/s/{longest}x/live/show/index.m3u8");
+        for path in ["/s//live/show", "/s/a", "/s/a%2f/b", "/s", "/live/s/a/b", "/s/a b/c", &*long] {
+            assert_eq!(prefix(path), None, "{path}");
         }
     }
 

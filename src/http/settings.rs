@@ -26,6 +26,10 @@ pub struct Settings {
     pub max_header_bytes: usize,
     /// Origins whose pages may read streams; `*` allows every one.
     pub allow_origins: Vec<String>,
+    /// Hosts whose pages may play streams; none lets in all.
+    pub referrers: Vec<String>,
+    /// Whether who says nothing of the page that plays is welcome where `referrers` are listed.
+    pub empty_referrer: bool,
 }
 
 impl Default for Settings {
@@ -41,6 +45,8 @@ impl Default for Settings {
             handshake_timeout: Duration::from_secs(10),
             max_header_bytes: 16 * 1024,
             allow_origins: vec!["*".to_owned()],
+            referrers: Vec::new(),
+            empty_referrer: true,
         }
     }
 }

@@ -16,6 +16,10 @@ use serde_json::json;
 use super::body::Body;
 use super::cors::Origins;
 use super::edge::Readiness;
+use super::error::Error;
+use super::referrers::Referrers;
+use super::route;
+use super::viewers::Viewers;
 use crate::access::{Access, BadToken, From, Grant, Refused, StreamName};
 use crate::hub::PublishError;
 use crate::webrtc::{Answered, Client, Patched, Refusal, WebRtc};
@@ -40,6 +44,15 @@ pub struct Signalling {
     pub ice_servers: Vec<IceServer>,
     /// A viewer of a stream that is off the air waits for it so long.
     pub wait: Duration,
+}
+
+/// What else answers depend on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Around<'a> {
+    pub(super) origins: &'a Origins,
+    pub(super) readiness: &'a Readiness,
+    pub(super) viewers: &'a Viewers,
+    pub(super) referrers: &'a Referrers,
 }
 
 /// A STUN or TURN server, RFC 9725 section 4.6.
@@ -116,19 +129,23 @@ impl Problem {
     }
 }
 
+impl std::convert::From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        let problem = Problem::new(error.status(), error.to_string());
+        match error.retry_after() {
+            Some(seconds) => problem.with(header::RETRY_AFTER, seconds.to_string()),
+            None => problem,
+        }
+    }
+}
+
 impl Signalling {
     /// Answers a request for one of our paths.
-    pub(super) async fn respond(
-        &self,
-        request: Request<Incoming>,
-        ends: Ends,
-        origins: &Origins,
-        readiness: &Readiness,
-    ) -> Response<Body> {
+    pub(super) async fn respond(&self, request: Request<Incoming>, ends: Ends, around: Around<'_>) -> Response<Body> {
         let origin = request.headers().get(header::ORIGIN).and_then(|o| HeaderValue::from_bytes(o.as_bytes()).ok());
-        let served = self.serve(request, ends, readiness).await;
+        let served = self.serve(request, ends, &around).await;
         let mut response = served.unwrap_or_else(Problem::response);
-        origins.open(origin.as_ref(), response.headers_mut());
+        around.origins.open(origin.as_ref(), response.headers_mut());
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -139,15 +156,17 @@ impl Signalling {
         &self,
         request: Request<Incoming>,
         ends: Ends,
-        readiness: &Readiness,
+        Around { readiness, viewers, referrers, .. }: &Around<'_>,
     ) -> Result<Response<Body>, Problem> {
         let (head, body) = request.into_parts();
-        let place = place(head.uri.path())?;
+        let (token, path) = route::prefix(head.uri.path()).map_or((None, head.uri.path()), |(t, rest)| (Some(t), rest));
+        let place = place(path)?;
+        if token.is_some() && path.starts_with("/whip/") {
+            return Err(Problem::new(StatusCode::NOT_FOUND, "links are for viewers; publish without one"));
+        }
         match (place, head.method.clone()) {
-            (Place::Slashed(protocol, name), _) => {
-                Err(Problem::new(StatusCode::TEMPORARY_REDIRECT, "without the slash")
-                    .with(header::LOCATION, format!("/{}/{name}", protocol.name())))
-            }
+            (Place::Slashed(..), _) => Err(Problem::new(StatusCode::TEMPORARY_REDIRECT, "without the slash")
+                .with(header::LOCATION, head.uri.path().trim_end_matches('/'))),
             (Place::Endpoint(protocol, _), Method::OPTIONS) => Ok(self.options(protocol, ENDPOINT_METHODS)),
             (Place::Session(protocol, ..) | Place::Status(protocol, _), Method::OPTIONS) => {
                 Ok(self.options(protocol, SESSION_METHODS))
@@ -158,10 +177,18 @@ impl Signalling {
                         .with(header::RETRY_AFTER, "1"));
                 }
                 let name = StreamName::new(name).map_err(|bad| Problem::new(StatusCode::NOT_FOUND, bad.to_string()))?;
-                let grant = self.admit(protocol, &name, &head, ends.peer.ip()).await?;
+                let grant = self.admit(protocol, &name, &head, token, ends.peer.ip()).await?;
+                if protocol == Protocol::Whep {
+                    let said = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+                    let own = head.uri.authority().map(|own| own.as_str()).or_else(|| said(header::HOST));
+                    referrers
+                        .judge(said(header::REFERER).or_else(|| said(header::ORIGIN)), own)
+                        .map_err(Problem::from)?;
+                    viewers.room(name.as_str(), ends.peer.ip()).map_err(Problem::from)?;
+                }
                 expect(&head.headers, "application/sdp")?;
                 let offer = text(body).await?;
-                let client = Client { key: grant.key, seat: grant.seat, ..client(&head.headers, ends) };
+                let client = Client { key: grant.key.clone(), seat: grant.seat.clone(), ..client(&head.headers, ends) };
                 let answered = match protocol {
                     Protocol::Whip => self.webrtc.publish(&name, &offer, &client, head.uri.query() == Some("test")),
                     Protocol::Whep => {
@@ -172,7 +199,11 @@ impl Signalling {
                         self.webrtc.play(&name, &offer, &client, self.wait, rung).await
                     }
                 };
-                Ok(self.created(protocol, &name, answered.map_err(problem)?))
+                let answered = answered.map_err(problem)?;
+                if protocol == Protocol::Whep {
+                    viewers.offered(&answered.id, &grant, &client);
+                }
+                Ok(self.created(protocol, &name, answered))
             }
             (Place::Session(_, name, id), Method::PATCH) => {
                 self.of_stream(name, id)?;
@@ -211,10 +242,11 @@ impl Signalling {
         protocol: Protocol,
         name: &StreamName,
         head: &request::Parts,
+        signed: Option<&str>,
         peer: IpAddr,
     ) -> Result<Grant, Problem> {
         let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-        let token = text(header::AUTHORIZATION).and_then(bearer);
+        let token = signed.or_else(|| text(header::AUTHORIZATION).and_then(bearer));
         let from = From {
             referrer: text(header::REFERER).map(str::to_owned),
             user_agent: text(header::USER_AGENT).map(str::to_owned),
@@ -326,7 +358,9 @@ fn refusal(refused: &Refused) -> Problem {
             Problem::new(StatusCode::FORBIDDEN, detail)
         }
         Refused::Private | Refused::Admin | Refused::Token(_) => unknown(&detail),
-        Refused::NotLocal | Refused::Address | Refused::Webhook(_) => Problem::new(StatusCode::FORBIDDEN, detail),
+        Refused::NotLocal | Refused::Address | Refused::Link(_) | Refused::Webhook(_) => {
+            Problem::new(StatusCode::FORBIDDEN, detail)
+        }
         Refused::TooMany(_) | Refused::Sessions(_) => Problem::new(StatusCode::TOO_MANY_REQUESTS, detail),
         Refused::Name(_) => Problem::new(StatusCode::NOT_FOUND, detail),
     };

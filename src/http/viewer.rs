@@ -19,11 +19,13 @@ use super::cors::Origins;
 use super::counters::{Counters, Kind};
 use super::edge::Readiness;
 use super::error::Error;
+use super::gate::{Admitted, Gate};
 use super::pages::Pages;
-use super::route::Route;
-use super::signalling::{self, Ends, Signalling};
+use super::route::{self, Route};
+use super::signalling::{self, Around, Ends, Signalling};
+use super::viewers::Viewers;
 use super::{Source, directives, media, playlist, still};
-use crate::hls::Reload;
+use crate::hls::Refusal;
 
 /// Everything an answer to a viewer is made from.
 #[derive(Debug)]
@@ -33,20 +35,28 @@ pub(super) struct Viewer<S> {
     pub(super) origins: Origins,
     pub(super) counters: Arc<Counters>,
     pub(super) readiness: Readiness,
+    pub(super) viewers: Viewers,
+    pub(super) gate: Gate,
     /// None where WebRTC is off.
     pub(super) signalling: Option<Signalling>,
 }
 
 impl<S: Source> Respond for Arc<Viewer<S>> {
     fn takes(&self, path: &str) -> bool {
-        self.signalling.is_some() && signalling::is_ours(path)
+        self.signalling.is_some() && signalling::is_ours(route::unsigned(path))
     }
 
     fn signal(&self, request: Request<Incoming>, ends: Ends) -> Signal {
         let viewer = self.clone();
         Box::pin(async move {
             let Some(signalling) = &viewer.signalling else { return Error::Draining.response() };
-            let response = signalling.respond(request, ends, &viewer.origins, &viewer.readiness).await;
+            let around = Around {
+                origins: &viewer.origins,
+                readiness: &viewer.readiness,
+                viewers: &viewer.viewers,
+                referrers: &viewer.gate.referrers,
+            };
+            let response = signalling.respond(request, ends, around).await;
             viewer.counters.request(Kind::Signalling, response.status());
             response
         })
@@ -75,30 +85,70 @@ impl<S: Source> Viewer<S> {
     async fn answer(&self, asked: &Asked, kind: &mut Kind) -> Result<Response<Body>, Error> {
         let route = Route::of(asked.path())?;
         *kind = Kind::from(&route);
+        if asked.token().is_some() && !route.is_of_a_stream() {
+            return Err(Error::NotFound("nothing is at this address behind a signed prefix".into()));
+        }
         match route {
             Route::Home => self.pages.page("home.html", false, asked),
             Route::Watch => self.pages.page("watch.html", false, asked),
-            Route::Embed => self.pages.page("embed.html", true, asked),
+            Route::Embed => {
+                self.gate.referrers.admit(asked)?;
+                self.pages.page("embed.html", true, asked)
+            }
             Route::Publish => self.pages.studio("publish.html", asked),
             Route::Asset(path) => self.pages.file(path, asked),
             Route::Alive => Ok(plain("ok\n")),
             Route::Ready => self.readiness.response(),
-            Route::Multivariant { name } => {
-                let Reload { plain, .. } = directives::read(asked.query())?;
-                let rendered = self.held(pin!(self.source.multivariant(name, plain))).await?;
-                Ok(playlist::response(&rendered, asked))
-            }
-            Route::Playlist { name, rendition } => {
-                let reload = directives::read(asked.query())?;
-                let rendered = self.held(pin!(self.source.playlist(name, rendition, reload))).await?;
-                Ok(playlist::response(&rendered, asked))
-            }
-            Route::Still { name } => Ok(still::response(self.source.still(name)?, asked)),
+            Route::Multivariant { name } | Route::Still { name } => self.of_stream(&route, name, asked).await,
+            Route::Playlist { name, .. } | Route::Media { name, .. } => self.of_stream(&route, name, asked).await,
+        }
+    }
+
+    /// What only those may have who may watch: when they ask, and when they are answered.
+    async fn of_stream(&self, route: &Route<'_>, name: &str, asked: &Asked) -> Result<Response<Body>, Error> {
+        if matches!(route, Route::Multivariant { .. } | Route::Playlist { .. }) {
+            self.gate.referrers.admit(asked)?;
+        }
+        let admitted = self.gate.admit(name, asked).await?;
+        let mut response = match *route {
+            Route::Multivariant { name } => self.multivariant(name, asked).await,
+            Route::Playlist { name, rendition } => self.playlist((name, rendition), &admitted, asked).await,
             Route::Media { name, epoch, rendition, file } => {
                 let media = self.held(pin!(self.source.media(name, epoch, rendition, file))).await?;
                 media::response(media, asked)
             }
+            _ => Ok(still::response(self.source.still(name)?, asked)),
+        }?;
+        self.gate.holds(&admitted)?;
+        admitted.fence(route, &mut response);
+        Ok(response)
+    }
+
+    async fn multivariant(&self, name: &str, asked: &Asked) -> Result<Response<Body>, Error> {
+        let directives = directives::read(asked.query())?;
+        let rendered = self.held(pin!(self.source.multivariant(name, directives.reload.plain))).await?;
+        Ok(match self.viewers.name(name, directives.viewer)? {
+            Some(id) => playlist::personal(&rendered, &id, asked),
+            None => playlist::response(&rendered, asked),
+        })
+    }
+
+    async fn playlist(
+        &self,
+        (name, rendition): (&str, &str),
+        admitted: &Admitted,
+        asked: &Asked,
+    ) -> Result<Response<Body>, Error> {
+        let directives = directives::read(asked.query())?;
+        let present = self.viewers.attend((name, rendition), directives.viewer, admitted.pass(), asked)?;
+        let rendered = self.held(pin!(self.source.playlist(name, rendition, directives.reload))).await;
+        if let Some(present) = &present {
+            present.still()?;
+            if matches!(rendered, Err(Refusal::NotFound(_))) {
+                present.over();
+            }
         }
+        Ok(playlist::response(&rendered?, asked))
     }
 
     /// Waits for an answer; shows it as held when it does not come at once.

@@ -55,6 +55,10 @@ names! {
     HTTP_BYTES_SENT = "headwater_http_bytes_sent_total" Counter {} "Bytes sent on HTTP connections, with headers and TLS.";
     HTTP_HELD_REQUESTS = "headwater_http_held_requests" Gauge {} "Requests that wait for a part or playlist.";
     HTTP_WAIT = "headwater_http_wait_seconds" Histogram {} "Time that requests waited for a part or playlist.";
+    VIEWERS = "headwater_viewers" Gauge {protocol} "Viewers now: HLS players by their ids, and WebRTC sessions whose media flows.";
+    VIEWER_SESSIONS = "headwater_viewer_sessions_total" Counter {protocol} "Viewers who came.";
+    VIEWER_SECONDS = "headwater_viewer_seconds_total" Counter {protocol} "Time that viewers watched, all together.";
+    VIEWERS_REFUSED = "headwater_viewers_refused_total" Counter {reason} "Viewers who were not let in, or sent away.";
     ACCESS_GRANTED = "headwater_access_granted_total" Counter {action} "Publishers, viewers and operators that were let in.";
     ACCESS_REFUSED = "headwater_access_refused_total" Counter {action, reason} "Publishers, viewers and operators that were refused.";
     LOG_LINES_LOST = "headwater_log_lines_lost_total" Counter {} "Log lines that standard error could not take in time.";

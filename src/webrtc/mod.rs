@@ -8,6 +8,7 @@
 //! ```
 
 mod arrivals;
+mod audience;
 mod batch;
 mod choice;
 mod clock;
@@ -370,6 +371,26 @@ impl WebRtc {
     /// How a session goes.
     pub fn session(&self, id: &str) -> Option<Snapshot> {
         self.shared.registry.shown(id).map(|shown| shown.get())
+    }
+
+    /// Viewers of a stream whose media can flow.
+    pub fn viewers(&self, stream: &str) -> usize {
+        self.shared.registry.audience(|audience| audience.of(stream))
+    }
+
+    /// Viewers of all streams whose media can flow.
+    pub fn all_viewers(&self) -> usize {
+        self.shared.registry.audience(|audience| audience.all())
+    }
+
+    /// Viewers' sessions of the network that an address belongs to, connected or not.
+    pub fn viewers_from(&self, peer: IpAddr) -> usize {
+        self.shared.registry.audience(|audience| audience.from(crate::access::network(peer)))
+    }
+
+    /// Whether a session's media can flow; None where it is over.
+    pub fn is_connected(&self, id: &str) -> Option<bool> {
+        self.shared.registry.is_connected(id)
     }
 
     /// Ends all sessions, and the workers.

@@ -2,16 +2,17 @@
 //! for moments, and never on the way of a packet of a session that is known.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use super::Client;
+use super::audience::Audience;
 use super::ice::Credentials;
-use super::session::{Session, Shown};
-use crate::access::{KeyId, Seat};
+use super::session::{Media, Session, Shown};
+use crate::access::{KeyId, Seat, network};
 
 /// The registry.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ struct Table {
     next_tcp: u64,
     /// TCP connections of a network that no session knows yet.
     unproven: HashMap<IpAddr, usize>,
+    audience: Audience,
     draining: bool,
 }
 
@@ -53,6 +55,8 @@ struct Entry {
     /// Kept until the session is over.
     _seat: Option<Seat>,
     connected: bool,
+    /// The stream that it views; None for a publisher.
+    views: Option<String>,
 }
 
 #[derive(Debug)]
@@ -108,10 +112,15 @@ impl Registry {
         let (id, fragment) = (session.id.clone(), session.transport.fragment().to_owned());
         table.fragments.insert(fragment.clone(), id.clone());
         let shown = session.shown.clone();
+        let views = matches!(session.media, Media::Out(_)).then(|| shown.get().stream);
+        if views.is_some() {
+            table.audience.offered(peer);
+        }
         let place = Place::Waiting(Box::new(session), Instant::now());
         let fragments = vec![fragment];
         let (key, seat) = (client.key.clone(), client.seat.clone());
-        table.sessions.insert(id, Entry { place, fragments, shown, etag, peer, key, _seat: seat, connected: false });
+        let entry = Entry { place, fragments, shown, etag, peer, key, _seat: seat, connected: false, views };
+        table.sessions.insert(id, entry);
         Ok(())
     }
 
@@ -131,9 +140,23 @@ impl Registry {
 
     /// Its media can flow.
     pub(super) fn connected(&self, id: &str) {
-        if let Some(entry) = self.table().sessions.get_mut(id) {
-            entry.connected = true;
+        let mut table = self.table();
+        let Table { sessions, audience, .. } = &mut *table;
+        let Some(entry) = sessions.get_mut(id).filter(|entry| !entry.connected) else { return };
+        entry.connected = true;
+        if let Some(stream) = &entry.views {
+            audience.connected(stream);
         }
+    }
+
+    /// What is known of viewers' numbers.
+    pub(super) fn audience<T>(&self, of: impl FnOnce(&Audience) -> T) -> T {
+        of(&self.table().audience)
+    }
+
+    /// Whether media can flow; None for no session.
+    pub(super) fn is_connected(&self, id: &str) -> Option<bool> {
+        self.table().sessions.get(id).map(|entry| entry.connected)
     }
 
     /// The worker of a session; None for one that nobody has asked for yet, and for none.
@@ -199,6 +222,9 @@ impl Registry {
         let entry = table.sessions.remove(id)?;
         for fragment in &entry.fragments {
             table.fragments.remove(fragment);
+        }
+        if let Some(stream) = &entry.views {
+            table.audience.gone(stream, entry.peer, entry.connected);
         }
         match entry.place {
             Place::Waiting(session, _) => Some(session),
@@ -273,14 +299,6 @@ impl Table {
                 self.unproven.remove(&peer);
             }
         }
-    }
-}
-
-/// What one peer can take addresses from as it likes: in IPv6 the upper half names the network.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 => v4,
     }
 }
 

@@ -2,7 +2,7 @@
 
 import { listCheck } from './check';
 import { expose } from './hook';
-import { nameOf } from './location';
+import { nameOf, prefixOf } from './location';
 import { copyable } from './ui/copy';
 import { el, text } from './ui/dom';
 import { icon } from './ui/icons';
@@ -19,9 +19,11 @@ const BADGE: Record<State, string> = {
   offline: 'No connection',
   ended: 'Ended',
   unplayable: 'Not playable',
+  refused: 'Not open',
 };
 
 const name = nameOf(location.pathname);
+const base = prefixOf(location.pathname);
 const player = new Player({ name, controls: true, muted: true, autoplay: true });
 expose(player);
 
@@ -51,10 +53,10 @@ player.session.onChange(({ aim, realtime, state }) => {
   trouble.open = true;
 });
 document.querySelector('#test')?.addEventListener('click', () => {
-  if (steps) void listCheck({ url: `/whep/${encodeURIComponent(name)}`, watch: true }, steps);
+  if (steps) void listCheck({ url: `${base}/whep/${encodeURIComponent(name)}`, watch: true }, steps);
 });
 
-const embed = `<iframe src="${location.origin}/embed/${encodeURIComponent(name)}" width="640" height="360" allow="autoplay; fullscreen; picture-in-picture" frameborder="0"></iframe>`;
+const embed = `<iframe src="${location.origin}${base}/embed/${encodeURIComponent(name)}" width="640" height="360" allow="autoplay; fullscreen; picture-in-picture" frameborder="0"></iframe>`;
 document.querySelector('#share')?.append(
   copyable(el('button', { type: 'button', class: 'button quiet' }, icon('link'), 'Copy link'), () => location.href),
   copyable(el('button', { type: 'button', class: 'button quiet' }, icon('code'), 'Copy embed code'), () => embed),

@@ -38,6 +38,18 @@ test('503 means soon, and how soon', async () => {
   assert.deepEqual(await probe(BASE, server({ [BASE]: [503, '', dated] })), { kind: 'soon', retryAfter: null });
 });
 
+test('whoever is not let in hears why', async () => {
+  for (const status of [401, 403, 429]) {
+    assert.deepEqual(await probe(BASE, server({ [BASE]: [status, 'this link has expired\n'] })), { kind: 'refused', reason: 'this link has expired' });
+  }
+});
+
+test('whoever looks whether there is something is no viewer', async () => {
+  const named = MULTI.replace('video.m3u8', 'video.m3u8?viewer=abc');
+  const fetcher = server({ [BASE]: [200, named], 'http://host/live/demo/video.m3u8': [200, LIVE] });
+  assert.deepEqual(await probe(BASE, fetcher), { kind: 'live' });
+});
+
 test('everything else is no answer', async () => {
   assert.deepEqual(await probe(BASE, server({ [BASE]: [500, ''] })), { kind: 'unreachable' });
   const broken: Fetch = () => Promise.reject(new TypeError('failed'));

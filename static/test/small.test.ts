@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { flag, nameOf } from '../src/location';
+import { flag, nameOf, prefixOf } from '../src/location';
 import { Stalls } from '../src/player/stalls';
-import { keyOf, soundOf } from '../src/player/variants';
+import { keyOf, soundOf, unnamed, viewerOf } from '../src/player/variants';
 import { verbOf } from '../src/ui/keyboard';
 import { bits, clock, rungTitle } from '../src/ui/words';
 
@@ -23,6 +23,9 @@ test('the name comes from the address', () => {
   assert.equal(nameOf('/embed/a-b_c.d/'), 'a-b_c.d');
   assert.equal(nameOf('/watch/a%2Fb'), 'a/b');
   assert.equal(nameOf('/watch/%E0%A4%A'), '');
+  assert.equal(nameOf('/s/a-b.c_d/watch/demo'), 'demo');
+  assert.equal(prefixOf('/s/a-b.c_d/watch/demo'), '/s/a-b.c_d');
+  for (const path of ['/watch/demo', '/s/', '/s//watch/demo', '/s/a', '/s/a%20/watch/demo']) assert.equal(prefixOf(path), '');
   assert.equal(nameOf('/watch/'), '');
   assert.equal(nameOf('/watch/a/b'), '');
 });
@@ -55,14 +58,21 @@ test('rungs are named as their files are, and as people say', () => {
     'aac.m3u8',
   ].join('\n');
   const sound = soundOf(text);
-  assert.deepEqual(sound, { key: 'aac', height: 0, bitrate: 130_000, sound: true });
+  assert.deepEqual(sound, { key: 'aac', height: 0, bitrate: 130_000, sound: true, viewer: '' });
   assert.equal(soundOf(text.replaceAll('CODECS', 'RESOLUTION=2x2,CODECS')), null);
   assert.equal(keyOf('http://host/live/show/720p.m3u8'), '720p');
   assert.equal(keyOf('720p.m3u8?ll=0&_HLS_msn=7'), '720p?ll=0');
-  assert.equal(rungTitle({ key: '720p30', height: 720, bitrate: 1, sound: false }), '720p30');
-  assert.equal(rungTitle({ key: 'source', height: 1080, bitrate: 1, sound: false }), '1080p');
+  assert.equal(keyOf('720p.m3u8?ll=0&viewer=a-b'), '720p?ll=0');
+  assert.equal(keyOf('720p.m3u8?viewer=a-b&_HLS_msn=7'), '720p');
+  assert.equal(viewerOf('720p.m3u8?ll=0&viewer=a-b'), '?viewer=a-b');
+  assert.equal(viewerOf('720p.m3u8'), '');
+  assert.equal(unnamed('720p.m3u8?viewer=a-b'), '720p.m3u8');
+  assert.equal(unnamed('720p.m3u8?ll=0&viewer=a-b'), '720p.m3u8?ll=0');
+  assert.equal(unnamed('720p.m3u8?viewer=a-b&ll=0'), '720p.m3u8?ll=0');
+  assert.equal(rungTitle({ key: '720p30', height: 720, bitrate: 1, sound: false, viewer: '' }), '720p30');
+  assert.equal(rungTitle({ key: 'source', height: 1080, bitrate: 1, sound: false, viewer: '' }), '1080p');
   assert.equal(sound && rungTitle(sound), 'Sound only');
-  assert.equal(rungTitle({ key: 'audio', height: 0, bitrate: 64_000, sound: false }), '64 kbit/s');
+  assert.equal(rungTitle({ key: 'audio', height: 0, bitrate: 64_000, sound: false, viewer: '' }), '64 kbit/s');
 });
 
 test('times and rates as people write them', () => {

@@ -30,6 +30,7 @@ const cases: [string, Partial<Facts>, string][] = [
   ['nobody answers', { phase: 'waiting', reachable: false }, 'offline'],
   ['over', { phase: 'ended' }, 'ended'],
   ['no decoder', { phase: 'unplayable' }, 'unplayable'],
+  ['not let in', { phase: 'refused' }, 'refused'],
 ];
 
 for (const [name, facts, state] of cases) {

@@ -34,8 +34,8 @@ async fn playlists_come_as_text_or_gzip_and_are_revalidated() {
     assert_eq!((known.status, known.header("etag"), known.body.len()), (304, text.header("etag"), 0));
     let plain = raw.get("/live/show/video.m3u8?ll=0&_HLS_skip=YES&token=x", "").await;
     assert_eq!(plain.text(), "#EXTM3U\n#newest=7 skip=true plain=true\n");
-    assert_eq!(raw.get("/live/show/index.m3u8?ll=0", "").await.text(), "#EXTM3U\n#plain=true\n");
-    assert_eq!(raw.get("/live/show/index.m3u8", "").await.text(), "#EXTM3U\n#plain=false\n");
+    assert_eq!(raw.get("/live/show/index.m3u8?ll=0", "").await.text(), "#EXTM3U\n#plain=true\nvideo.m3u8\n");
+    assert_eq!(raw.get("/live/show/index.m3u8", "").await.text(), "#EXTM3U\n#plain=false\nvideo.m3u8\n");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::client::{Client, Raw, get};
 use super::double::Double;
-use super::{edge, settings};
+use super::{edge, settings, watching};
 
 const BRIEF: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(600);
@@ -133,9 +133,9 @@ async fn rubbish_harms_nobody_else() {
 async fn a_taken_address_is_named_with_its_option() {
     let (edge, _double) = edge(settings());
     let taken = Settings { listen: edge.addr(), ..settings() };
-    let error = Edge::start(taken, Double::new(), None, None).unwrap_err();
+    let error = Edge::start(taken, Double::new(), None, None, watching()).unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&edge.addr().to_string()) && text.contains("http.listen"), "{text}");
     let without = Settings { tls_listen: Some("127.0.0.1:0".parse().unwrap()), ..settings() };
-    assert!(matches!(Edge::start(without, Double::new(), None, None), Err(StartError::NoCertificate)));
+    assert!(matches!(Edge::start(without, Double::new(), None, None, watching()), Err(StartError::NoCertificate)));
 }

@@ -55,7 +55,7 @@ impl Source for Double {
 
     async fn multivariant(&self, name: &str, plain: bool) -> Result<Rendered, Refusal> {
         known(name)?;
-        Ok(rendered(format!("#EXTM3U\n#plain={plain}\n")))
+        Ok(rendered(format!("#EXTM3U\n#plain={plain}\nvideo.m3u8\n")))
     }
 
     async fn playlist(&self, name: &str, rendition: &str, reload: Reload) -> Result<Rendered, Refusal> {

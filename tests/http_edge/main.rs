@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod answers;
+mod audience;
 mod bounds;
 mod client;
 mod double;
+mod gate;
 mod held;
 mod secure;
 
@@ -13,8 +15,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use double::Double;
+use headwater::access::{Access, PlaySecret};
+use headwater::events::Events;
 use headwater::hls;
-use headwater::http::{Edge, Settings};
+use headwater::http::{Edge, Policy, Settings, Viewers};
 use headwater::hub::{self, Hub};
 
 /// On a free port of this machine, with two threads.
@@ -24,7 +28,13 @@ fn settings() -> Settings {
 
 fn edge(settings: Settings) -> (Edge, Double) {
     let double = Double::new();
-    (Edge::start(settings, double.clone(), None, None).unwrap(), double)
+    (Edge::start(settings, double.clone(), None, None, watching()).unwrap(), double)
+}
+
+/// With no ids: playlists are those of the double.
+fn watching() -> (Access, Viewers) {
+    let policy = Policy { ids: false, ..Policy::default() };
+    (Access::default(), Viewers::new(policy, &PlaySecret::new([0; 32]), None, Events::new()))
 }
 
 /// With nothing live.

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::client::{Client, Raw, connector, secure};
 use super::double::Double;
-use super::settings;
+use super::{settings, watching};
 
 struct Files {
     _dir: TempDir,
@@ -41,7 +41,7 @@ fn start(files: &Files) -> (Edge, Certificates) {
         handshake_timeout: Duration::from_millis(200),
         ..settings()
     };
-    let edge = Edge::start(settings, Double::new(), Some(certificates.for_http().unwrap()), None).unwrap();
+    let edge = Edge::start(settings, Double::new(), Some(certificates.for_http().unwrap()), None, watching()).unwrap();
     (edge, certificates)
 }
 
@@ -75,7 +75,7 @@ async fn long_answers_and_held_ones_come_whole_over_tls() {
     let certificates = Certificates::load(&files.cert, &files.key).unwrap();
     let settings = Settings { tls_listen: Some("127.0.0.1:0".parse().unwrap()), ..settings() };
     let double = Double::new();
-    let edge = Edge::start(settings, double.clone(), Some(certificates.for_http().unwrap()), None).unwrap();
+    let edge = Edge::start(settings, double.clone(), Some(certificates.for_http().unwrap()), None, watching()).unwrap();
     let addr = edge.tls_addr().unwrap();
     let stream = secure(addr, &connector(&trusted, &[b"h2"])).await.unwrap();
     let Client::Two(sender) = Client::http2(stream).await else { panic!() };

@@ -18,7 +18,8 @@ pub struct Headwater {
     /// `rtmp://127.0.0.1:PORT/live`.
     pub rtmp: String,
     pub client: Client,
-    _data: TempDir,
+    /// Its data directory.
+    pub data: TempDir,
 }
 
 /// What start-up, a first segment and shutdown may take on a busy machine.
@@ -41,7 +42,7 @@ impl Headwater {
         let admin = address("admin", "http://").await;
         let rtmp = format!("rtmp://{}/live", address("rtmp", "rtmp://").await);
         let client = Client::new(&http);
-        Headwater { process, http, admin, rtmp, client, _data: data }
+        Headwater { process, http, admin, rtmp, client, data }
     }
 
     /// GET on the edge; a broken connection fails the test.

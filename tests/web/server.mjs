@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** `{ http, rtmp, admin, log(), close() }`. Extra arguments go to the program. */
+/** `{ http, rtmp, admin, data, log(), close() }`. Extra arguments go to the program. */
 export async function serve(...extra) {
   const { HEADWATER_HTTP: http, HEADWATER_RTMP: rtmp } = process.env;
   if (http && rtmp) return { http: http.replace(/\/$/, ''), rtmp: rtmp.replace(/\/$/, ''), log: () => '', close: async () => {} };
@@ -46,7 +46,7 @@ export async function serve(...extra) {
   } finally {
     deadline.clear();
   }
-  return { http: found.http, rtmp: found.rtmp, admin: found.admin, log: () => log, close };
+  return { http: found.http, rtmp: found.rtmp, admin: found.admin, data: folder, log: () => log, close };
 }
 
 /** An ffmpeg that publishes a moving picture and a tone. `kill()` pulls its cable, `stop()` says goodbye first. */

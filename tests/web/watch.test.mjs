@@ -177,7 +177,7 @@ test('the quality menu has what there is: one rung and its sound, or several', a
     const response = await route.fetch();
     const text = await response.text();
     const rung = /#EXT-X-STREAM-INF:.*\n.*\n?/.exec(text)[0];
-    const lower = rung.replace(/RESOLUTION=\d+x\d+/, 'RESOLUTION=320x180').replace(/BANDWIDTH=\d+/g, 'BANDWIDTH=300000').replace(/\.m3u8/, '.m3u8?rung=2');
+    const lower = rung.replace(/RESOLUTION=\d+x\d+/, 'RESOLUTION=320x180').replace(/BANDWIDTH=\d+/g, 'BANDWIDTH=300000').replace(/\.m3u8\??/, '.m3u8?rung=2&');
     await route.fulfill({ response, body: `${text.trimEnd()}\n${lower}` });
   });
   await page.reload();

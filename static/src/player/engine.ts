@@ -9,6 +9,8 @@ export interface Rung {
   bitrate: number;
   /** For those who only listen. An engine that plays pictures lists it, but cannot choose it. */
   sound: boolean;
+  /** What its address carries to tell this viewer from others, `?viewer=ID`; empty if nothing. */
+  viewer: string;
 }
 
 /** No rung is chosen by hand. */
@@ -38,6 +40,8 @@ export type EngineEvent =
   | { kind: 'gone' }
   /** Cannot go on; a new engine may. */
   | { kind: 'failed'; reason: string }
+  /** The server does not let this viewer in, or no more, and says why. */
+  | { kind: 'refused'; reason: string }
   /** No decoder for this stream in this browser. */
   | { kind: 'unplayable'; reason: string };
 

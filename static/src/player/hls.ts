@@ -4,7 +4,7 @@ import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type HlsConfig, 
 import { AUTO, type Engine, type EngineEvent, type Pictures, type Rung, type Window } from './engine';
 import { Load } from './load';
 import { epochOf } from './probe';
-import { keyOf, soundOf } from './variants';
+import { keyOf, soundOf, viewerOf } from './variants';
 
 export class HlsEngine implements Engine {
   readonly protocol = `LL-HLS, hls.js ${Hls.version}`;
@@ -59,6 +59,7 @@ export class HlsEngine implements Engine {
       height: level.height,
       bitrate: level.bitrate,
       sound: false,
+      viewer: viewerOf(level.uri),
     }));
     return this.sound ? [...pictures, this.sound] : pictures;
   }
@@ -125,6 +126,12 @@ export class HlsEngine implements Engine {
 
   private failed(data: ErrorData): void {
     const status = data.response?.code;
+    // Final, whatever hls.js makes of it: it would ask again and again.
+    if (data.type === ErrorTypes.NETWORK_ERROR && REFUSALS.has(status ?? 0)) {
+      const answer: unknown = data.networkDetails;
+      this.tell({ kind: 'refused', reason: answer instanceof XMLHttpRequest ? reasonOf(answer) : '' });
+      return;
+    }
     if (!data.fatal) {
       if (data.type === ErrorTypes.NETWORK_ERROR) this.tell({ kind: 'trouble', answered: (status ?? 0) > 0 });
       return;
@@ -163,6 +170,14 @@ function windowOf(details: LevelDetails): Window {
     live: details.live,
   };
 }
+
+/** The server's own words; nothing where they cannot be had. */
+function reasonOf(answer: XMLHttpRequest): string {
+  return answer.responseType === '' || answer.responseType === 'text' ? answer.responseText.trim() : '';
+}
+
+/** Not let in, or no more. */
+const REFUSALS = new Set([401, 403, 429]);
 
 const UNDECODABLE = new Set<string>([
   ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR,

@@ -2,6 +2,7 @@
 // show begins, keeps it at the live edge, and goes back to waiting when it is over. The only place that touches the video
 // element's playback. The pages above read `snapshot()` and call the verbs; nothing here knows the document around it.
 
+import { prefixOf } from '../location';
 import { Backoff } from './backoff';
 import { EdgeClock } from './edge';
 import { AUTO, type Engine, type EngineEvent, type Pictures, type Rung, type Window } from './engine';
@@ -107,6 +108,8 @@ export class Session {
   private quality: string;
   /** As the multivariant playlist has them; none while no engine runs. */
   private rungs: Rung[] = [];
+  /** The id that the server knows this viewer by, as a query; empty before it gave one. */
+  private viewer = '';
   private reason = '';
   private probeTimer = 0;
   private probeAt = 0;
@@ -116,9 +119,10 @@ export class Session {
     private readonly video: HTMLVideoElement,
     options: SessionOptions,
   ) {
-    this.folder = `/live/${encodeURIComponent(options.name)}/`;
+    const base = prefixOf(location.pathname);
+    this.folder = `${base}/live/${encodeURIComponent(options.name)}/`;
     this.url = `${this.folder}index.m3u8`;
-    this.whep = `/whep/${encodeURIComponent(options.name)}`;
+    this.whep = `${base}/whep/${encodeURIComponent(options.name)}`;
     this.wanted = options.autoplay;
     this.quality = options.quality;
     this.aim = options.aim;
@@ -320,9 +324,10 @@ export class Session {
       return;
     }
     const alone = this.soundAlone();
-    const url = alone ? `${this.folder}${alone.key}.m3u8` : this.url;
+    // Under the id that it has, so that whoever comes back is nobody new.
+    const url = alone ? `${this.folder}${alone.key}.m3u8${alone.viewer}` : this.url + this.viewer;
     if (HlsEngine.supported()) this.engine = new HlsEngine(this.video, url, tell, this.quality);
-    else if (NativeEngine.supported(this.video)) this.engine = new NativeEngine(this.video, this.url, tell);
+    else if (NativeEngine.supported(this.video)) this.engine = new NativeEngine(this.video, url, tell);
     else this.rest('unplayable', 'This browser has neither Media Source Extensions nor HLS of its own.');
     this.changed();
   }
@@ -347,13 +352,13 @@ export class Session {
   }
 
   /** No engine runs: wait for the show, and ask from time to time. */
-  private rest(phase: 'waiting' | 'ended' | 'unplayable', reason = ''): void {
+  private rest(phase: 'waiting' | 'ended' | 'unplayable' | 'refused', reason = ''): void {
     this.leave();
     this.rungs = [];
     this.phase = phase;
     this.reason = reason;
     this.replaying = false;
-    this.scheduleProbe(this.waits.next());
+    this.scheduleProbe(phase === 'refused' ? REFUSED_MS : this.waits.next());
     this.changed();
   }
 
@@ -376,6 +381,12 @@ export class Session {
         return;
       case 'unplayable':
         this.rest('unplayable', event.reason);
+        return;
+      case 'refused':
+        this.reachable = true;
+        this.rest('refused', event.reason);
+        // A refusal that was no text: the next question is answered with one.
+        if (event.reason === '') this.scheduleProbe(0);
         return;
       case 'rungs':
         this.learn();
@@ -414,6 +425,7 @@ export class Session {
   private learn(): void {
     if (this.soundAlone()) return;
     this.rungs = this.engine?.rungs ?? [];
+    this.viewer = this.rungs[0]?.viewer || this.viewer;
     if (this.soundAlone()) this.engage();
   }
 
@@ -474,6 +486,14 @@ export class Session {
       this.engage();
       return;
     }
+    if (answer.kind === 'refused') {
+      this.phase = 'refused';
+      this.reason = answer.reason;
+      this.scheduleProbe(REFUSED_MS);
+      this.changed();
+      return;
+    }
+    if (this.phase === 'refused') this.phase = 'waiting';
     if (this.phase === 'unplayable' && (answer.kind === 'off' || answer.kind === 'over')) this.phase = 'waiting';
     if (answer.kind === 'over' && this.phase === 'waiting') this.phase = 'ended';
     const own = this.waits.next();
@@ -703,3 +723,5 @@ const END_NEAR = 0.6;
 const END_WAIT = 1.5;
 /** An engine that failed sooner than this after its start is not started again at once. Seconds. */
 const YOUNG = 10;
+/** Who is not let in, or no more, is seldom let in a moment later. */
+const REFUSED_MS = 60_000;

@@ -15,10 +15,12 @@ export type State =
   | 'offline'
   | 'ended'
   /** This browser has no decoder for what is sent. */
-  | 'unplayable';
+  | 'unplayable'
+  /** The server does not let this viewer in. */
+  | 'refused';
 
 export interface Facts {
-  phase: 'waiting' | 'engaged' | 'ended' | 'unplayable';
+  phase: 'waiting' | 'engaged' | 'ended' | 'unplayable' | 'refused';
   /** The server answered the last question. */
   reachable: boolean;
   /** The server said that the stream is about to start. */
@@ -45,6 +47,8 @@ export function judge(facts: Facts): State {
       return 'ended';
     case 'unplayable':
       return 'unplayable';
+    case 'refused':
+      return 'refused';
     case 'waiting':
       if (facts.lost) return 'reconnecting';
       if (!facts.reachable) return 'offline';

@@ -3,10 +3,23 @@
 
 import type { Rung } from './engine';
 
-/** The name of a media playlist's file without extension; a query belongs to it. */
+/** The name of a media playlist's file without extension; a query belongs to it, who asks does not. */
 export function keyOf(uri: string): string {
-  const file = uri.split('#')[0]?.replace(/^[^?]*\//, '') ?? '';
-  return file.replace(/\.m3u8(?=$|\?)/, '').replace(/[?&]_HLS_[^&]*/g, '');
+  const [path = '', query = ''] = (uri.split('#')[0] ?? '').split('?');
+  const kept = query.split('&').filter((pair) => pair !== '' && !/^(_HLS_|viewer=)/.test(pair));
+  const name = path.replace(/^.*\//, '').replace(/\.m3u8$/, '');
+  return kept.length > 0 ? `${name}?${kept.join('&')}` : name;
+}
+
+/** The address of a playlist without the viewer's id: who only looks whether there is something is no viewer. */
+export function unnamed(uri: string): string {
+  return uri.replace(/([?&])viewer=[^&#]*&?/, '$1').replace(/[?&]$/, '');
+}
+
+/** The id that the addresses of a multivariant playlist carry, as a query; empty if there is none. */
+export function viewerOf(uri: string): string {
+  const id = /[?&](viewer=[^&#]*)/.exec(uri)?.[1];
+  return id === undefined ? '' : `?${id}`;
 }
 
 /** The variants of a multivariant playlist, in its order; none in a media playlist. */
@@ -28,6 +41,7 @@ export function rungsOf(text: string): Rung[] {
     height: number(tag, /[:,]RESOLUTION=\d+x(\d+)/),
     bitrate: number(tag, /[:,](?:AVERAGE-)?BANDWIDTH=(\d+)/),
     sound: false,
+    viewer: viewerOf(uri),
   }));
   const sound = soundOf(text);
   return sound ? [...rungs, sound] : rungs;
@@ -38,5 +52,5 @@ export function soundOf(text: string): Rung | null {
   const found = variantsOf(text).find(({ tag }) => !/[:,]RESOLUTION=/.test(tag));
   if (!found) return null;
   const bitrate = Number(/[:,]BANDWIDTH=(\d+)/.exec(found.tag)?.[1] ?? 0);
-  return { key: keyOf(found.uri), height: 0, bitrate, sound: true };
+  return { key: keyOf(found.uri), height: 0, bitrate, sound: true, viewer: viewerOf(found.uri) };
 }

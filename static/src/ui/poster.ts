@@ -4,6 +4,7 @@
 import type { Snapshot } from '../player/session';
 import { el, svg, text, toggle } from './dom';
 import { icon } from './icons';
+import { prefixOf } from '../location';
 import { words } from './words';
 
 export class Poster {
@@ -33,7 +34,7 @@ export class Poster {
   /** One of now: shows come and go under a name. */
   private fetchStill(): void {
     this.stillLoaded = false;
-    this.still.src = `/live/${encodeURIComponent(this.name)}/poster.jpg?at=${Date.now()}`;
+    this.still.src = `${prefixOf(location.pathname)}/live/${encodeURIComponent(this.name)}/poster.jpg?at=${Date.now()}`;
   }
 
   render(snapshot: Snapshot): void {

@@ -22,6 +22,8 @@ export function words(snapshot: Snapshot): Words {
       return { title: 'No connection', detail: `The server does not answer. ${again(snapshot.retryIn)}` };
     case 'unplayable':
       return { title: 'This browser cannot play the stream', detail: snapshot.reason };
+    case 'refused':
+      return { title: 'You cannot watch this here', detail: sentence(snapshot.reason) };
     case 'reconnecting':
       return snapshot.reachable
         ? { title: 'Reconnecting', detail: 'The broadcast was interrupted. It goes on by itself.' }
@@ -50,7 +52,14 @@ export const SPOKEN: Record<State, string> = {
   offline: 'The server does not answer. Trying again.',
   ended: 'The show has ended.',
   unplayable: 'This browser cannot play the stream.',
+  refused: 'The server does not let you watch this.',
 };
+
+/** The server's words as a sentence of the page. */
+function sentence(text: string): string {
+  const line = text.split('\n')[0] ?? '';
+  return line === '' ? '' : `${line.charAt(0).toUpperCase()}${line.slice(1).replace(/\.$/, '')}.`;
+}
 
 function again(seconds: number | null): string {
   if (seconds === null || seconds < 0.5) return 'Asking again now.';
