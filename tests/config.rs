@@ -543,3 +543,48 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn wrong_values_of_access_are_told_and_no_secret_is() {
+    let cases = [
+        (
+            "[access]\nprivate = [\"a b\"]",
+            "h.toml:2:11: access.private: \"a b\" is no pattern of stream names; write letters, digits, '-', '_' and '.', and * for any of them: \"show-*\"",
+        ),
+        (
+            "[access]\npublish_allow = [\"10.0.0.0/40\"]",
+            "h.toml:2:17: access.publish_allow: \"10.0.0.0/40\" is no address and no network; write \"203.0.113.7\", \"198.51.100.0/24\" or \"2001:db8::/32\"",
+        ),
+        ("[access]\nfailed_keys = 0", "h.toml:2:15: access.failed_keys: 0 is too little; write at least 1"),
+        ("[access]\nfailed_wait = \"2h\"", "h.toml:2:15: access.failed_wait: 2h is too much; write at most 1h"),
+        (
+            "[access]\nwebhook_url = \"https://user:topsecret@example.org\"",
+            "h.toml:2:15: access.webhook_url: this is no address of a web server; write it as https://example.org/path, without a user",
+        ),
+        (
+            "[access]\nwebhook_actions = [\"admin\"]",
+            "h.toml:2:19: access.webhook_actions: \"admin\" is unknown; write it as publish or play",
+        ),
+        (
+            "[access]\nwebhook_timeout = \"10s\"",
+            "h.toml:2:19: access.webhook_timeout: 10s is too much; write at most 8s",
+        ),
+        (
+            "[access]\njwt_secret = \"topsecret\"",
+            "h.toml:2:14: access.jwt_secret: the secret is short; write at least 16 random letters and digits",
+        ),
+        ("[admin]\ntoken = 5318008", "h.toml:2:9: admin.token: this is no text in quotes; write it as \"\""),
+        (
+            "[[access.keys]]\nsecret = \"topsecret\"\ngrant = \"admin\"",
+            "h.toml:3:9: access.keys: the grant is none; write \"publish\" or \"play\"",
+        ),
+    ];
+    for (text, said) in cases {
+        assert_eq!(wrong(text), [said], "{text}");
+    }
+    let text = "[admin]\ntoken = \"topsecret-topsecret\"\n[access]\njwt_secret = \"topsecret-topsecret\"\n";
+    let effective = loaded(&with_file(text));
+    for text in [effective.show(), format!("{effective:?}"), toml::to_string(&effective.config).unwrap()] {
+        assert!(text.contains("•••") && !text.contains("topsecret"), "{text}");
+    }
+}

@@ -132,6 +132,33 @@ async fn shutting_down_tells_publishers_and_ends() {
 }
 
 #[tokio::test]
+async fn who_is_kicked_is_told_why_and_may_come_back() {
+    let server = Server::open().await;
+    let (mut publisher, _frames) = Publisher::live(&server, "show").await;
+    assert!(server.hub.kick("show", "the rehearsal is over"));
+    let (code, text) = refused(publisher.event().await);
+    assert_eq!((code.as_str(), text.as_str()), ("NetStream.Failed", "the rehearsal is over"));
+    let (mut back, _frames) = Publisher::live(&server, "show").await;
+    assert!(server.hub.finish("show", "that was all"));
+    let (code, text) = refused(back.event().await);
+    assert_eq!((code.as_str(), text.as_str()), ("NetStream.Failed", "that was all"));
+    assert!(server.hub.stream("show").is_none());
+}
+
+#[tokio::test]
+async fn whose_key_is_gone_is_told_so() {
+    let keys = vec![Key::publish(None, "s3cret")];
+    let server = Server::start(Settings::default(), Access::new(keys), Takeover::Newest).await;
+    let mut publisher =
+        Publisher::connect(&server, "show?key=s3cret").await.map_err(|refusal| panic!("{refusal:?}")).unwrap();
+    publisher.begin().await;
+    assert_eq!(server.hub.end_keys(|_| true), 1);
+    let (code, text) = refused(publisher.event().await);
+    assert_eq!(code, "NetStream.Publish.Denied");
+    assert!(text.contains("revoked"), "{text}");
+}
+
+#[tokio::test]
 async fn connections_beyond_the_bound_are_closed_and_others_go_on() {
     let settings = Settings { max_connections: 3, ..Settings::default() };
     let server = Server::start(settings, Access::default(), Takeover::Newest).await;

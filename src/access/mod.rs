@@ -143,6 +143,15 @@ pub struct Access {
     shared: Arc<Shared>,
 }
 
+/// What speaks for somebody beside keys.
+#[derive(Debug)]
+struct Authorities {
+    admin: Option<AdminToken>,
+    tokens: Option<Tokens>,
+    webhook: Option<Webhook>,
+    secret: PlaySecret,
+}
+
 #[derive(Debug)]
 struct Shared {
     keys: Arc<Keys>,
@@ -172,22 +181,19 @@ impl Access {
                 .map_err(|source| Error::File { path: folder.join(play_secret::FILE), source })?,
             None => PlaySecret::random()?,
         };
-        Ok(Access::of(keys, settings.policy, (admin, tokens, webhook, secret), events))
+        Ok(Access::of(keys, settings.policy, Authorities { admin, tokens, webhook, secret }, events))
     }
 
     /// With these keys, in memory alone; nobody is told of refusals.
     pub fn new(keys: Vec<Key>) -> Access {
         // Where there are no random numbers, no link opens anything that is private: nothing is.
         let secret = PlaySecret::random().unwrap_or_else(|_| PlaySecret::new([0; 32]));
-        Access::of(Keys::in_memory(&keys), Policy::default(), (None, None, None, secret), Events::new())
+        let alone = Authorities { admin: None, tokens: None, webhook: None, secret };
+        Access::of(Keys::in_memory(&keys), Policy::default(), alone, Events::new())
     }
 
-    fn of(
-        keys: Keys,
-        policy: Policy,
-        (admin, tokens, webhook, secret): (Option<AdminToken>, Option<Tokens>, Option<Webhook>, PlaySecret),
-        events: Events,
-    ) -> Access {
+    fn of(keys: Keys, policy: Policy, authorities: Authorities, events: Events) -> Access {
+        let Authorities { admin, tokens, webhook, secret } = authorities;
         let (keys, policy) = (Arc::new(keys), RwLock::new(Arc::new(policy)));
         let (attempts, seats, links) = (Attempts::default(), Seats::default(), PlayLinks::new(&secret));
         let shared = Shared { keys, policy, admin, tokens, webhook, attempts, seats, secret, links, events };

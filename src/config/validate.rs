@@ -21,8 +21,8 @@ pub(super) fn check(effective: &Effective) -> Vec<Error> {
     listeners(config, &mut findings);
     tls(config, &mut findings);
     web(config, &mut findings);
-    watching(config, &mut findings);
     others(config, &mut findings);
+    watching(config, &mut findings);
     memory(config, &mut findings);
     packaging(config, &mut findings);
     transcoding(config, &mut findings);
@@ -162,6 +162,27 @@ fn web(config: &Config, findings: &mut Findings<'_>) {
     }
 }
 
+/// Web servers that are asked who may do what.
+fn others(config: &Config, findings: &mut Findings<'_>) {
+    let access = &config.access;
+    for (option, url) in [("access.jwks_url", &access.jwks_url), ("access.webhook_url", &access.webhook_url)] {
+        if let Some(bad) = Some(url).filter(|url| !url.is_empty()).and_then(|url| url.parse::<Target>().err()) {
+            findings.add(&[option], bad.to_string());
+        }
+    }
+    for path in &access.jwt_keys {
+        if let Err(error) = std::fs::File::open(path) {
+            let problem =
+                format!("cannot read {} ({error}); write the path of a PEM file with a public key", path.display());
+            findings.add(&["access.jwt_keys"], problem);
+        }
+    }
+    // A publisher's handshake waits for it, and has 10 s.
+    findings.at_least("access.webhook_timeout", access.webhook_timeout, Time::millis(100));
+    findings.at_most("access.webhook_timeout", access.webhook_timeout, Time::secs(8));
+    findings.at_most("access.webhook_cache", access.webhook_cache, Time::secs(3_600));
+}
+
 /// Referrers are hosts, and limits need something to count by.
 fn watching(config: &Config, findings: &mut Findings<'_>) {
     let access = &config.access;
@@ -181,20 +202,6 @@ fn watching(config: &Config, findings: &mut Findings<'_>) {
         let problem = "viewers of HLS are counted by their ids; set hls.viewer_ids = true, or this to 0";
         findings.add(&[option, "hls.viewer_ids"], problem.to_owned());
     }
-}
-
-/// Web servers that are asked who may do what.
-fn others(config: &Config, findings: &mut Findings<'_>) {
-    let access = &config.access;
-    for (option, url) in [("access.jwks_url", &access.jwks_url), ("access.webhook_url", &access.webhook_url)] {
-        if let Some(bad) = Some(url).filter(|url| !url.is_empty()).and_then(|url| url.parse::<Target>().err()) {
-            findings.add(&[option], bad.to_string());
-        }
-    }
-    // A publisher's handshake waits for it, and has 10 s.
-    findings.at_least("access.webhook_timeout", access.webhook_timeout, Time::millis(100));
-    findings.at_most("access.webhook_timeout", access.webhook_timeout, Time::secs(8));
-    findings.at_most("access.webhook_cache", access.webhook_cache, Time::secs(3_600));
 }
 
 /// Whether a text is `http://` or `https://` and something that can be a host.

@@ -38,6 +38,9 @@ pub(super) enum Error {
     /// Nothing was shown that lets one in.
     #[error("{0}")]
     Unauthorized(Cow<'static, str>),
+    /// Nobody can say now whether this is allowed.
+    #[error("{0}")]
+    Undecided(Cow<'static, str>),
     /// There is room again when others leave.
     #[error("{0}")]
     NoRoom(Cow<'static, str>),
@@ -56,7 +59,9 @@ impl Error {
             Error::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Error::UriTooLong => StatusCode::URI_TOO_LONG,
             Error::Unsatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
-            Error::NotYet { .. } | Error::Busy | Error::Draining | Error::NoRoom(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::NotYet { .. } | Error::Busy | Error::Draining | Error::NoRoom(_) | Error::Undecided(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Error::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -107,7 +112,7 @@ impl Error {
     pub(super) fn retry_after(&self) -> Option<u64> {
         let wait = match self {
             Error::NotYet { retry_after, .. } => *retry_after,
-            Error::Busy | Error::Draining => BUSY,
+            Error::Busy | Error::Draining | Error::Undecided(_) => BUSY,
             Error::NoRoom(_) | Error::TooMany(_) => FULL,
             _ => return None,
         };

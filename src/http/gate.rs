@@ -58,8 +58,13 @@ impl Gate {
         // On the heap: what may ask others is large, and most requests do not come here.
         let judged = Box::pin(self.access.play(&name, shown, &from)).await;
         let grant = judged.map_err(|refused| refusal(&refused, shown.is_some()))?;
-        let needed = grant.link.is_some() || grant.key.is_some() || grant.expires.is_some();
-        Ok(Admitted { place: if needed { place } else { Place::Nowhere }, grant: Some(grant) })
+        let place = match (&grant.link, &grant.key, grant.expires) {
+            // A token may be for one address, and a webhook decides by it: caches must not decide in their place.
+            (None, None, Some(_)) => Place::Elsewhere,
+            (None, None, None) => Place::Nowhere,
+            _ => place,
+        };
+        Ok(Admitted { place, grant: Some(grant) })
     }
 
     /// Whether somebody who was let in may still have the answer that they waited for.
@@ -135,8 +140,8 @@ fn refusal(refused: &Refused, shown: bool) -> Error {
         Refused::Name(_) => Error::NotFound(why.into()),
         Refused::Private if shown => Error::Forbidden("this link or key does not open the stream".into()),
         Refused::Private => Error::Unauthorized(why.into()),
-        Refused::Unavailable | Refused::Token(BadToken::Unavailable) => Error::NoRoom(why.into()),
         Refused::TooMany(_) | Refused::Sessions(_) => Error::TooMany(why.into()),
+        Refused::Unavailable | Refused::Token(BadToken::Unavailable) => Error::Undecided(why.into()),
         _ => Error::Forbidden(why.into()),
     }
 }

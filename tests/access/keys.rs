@@ -43,7 +43,7 @@ async fn whip_and_whep_sessions_end_with_their_keys() {
     let publish = rig.key("show", KeyGrant::Publish).await;
     let (watch, other) = (rig.key("show", KeyGrant::Play).await, rig.key("show", KeyGrant::Play).await);
     let _ffmpeg = rig.publish(publish.secret.reveal());
-    rig.live("show").await;
+    rig.live_for("show", watch.secret.reveal()).await;
 
     let (reply, _) = rig.offer("/whep/show", None).await;
     assert_eq!((reply.status, reply.body.contains("private")), (401, true), "{}", reply.body);

@@ -4,6 +4,7 @@
 
 mod keys;
 mod rig;
+mod start;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;

@@ -1,8 +1,8 @@
 //! A server within the test, and clients of it.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use headwater::access::{KeyGrant, Made, NewKey, PlayClaims};
+use headwater::access::{KeyGrant, Made, NewKey};
 use headwater::config::{Config, LadderMode, Time};
 use headwater::server::Server;
 use tempfile::TempDir;
@@ -60,12 +60,16 @@ impl Rig {
 
     /// Waits until there is something to watch.
     pub(crate) async fn live(&self, name: &str) {
+        self.live_for(name, "").await;
+    }
+
+    /// The same, for who shows this.
+    pub(crate) async fn live_for(&self, name: &str, token: &str) {
         let (client, start) = (Client::new(&self.http), Instant::now());
-        // With a link: it may be private.
-        let until = SystemTime::now() + Duration::from_secs(600);
-        let link = self.server.access().sign_play(&PlayClaims::new(name.parse().unwrap(), until));
-        let url = format!("/s/{link}/live/{name}/index.m3u8");
-        while client.get(&url).await.unwrap().status != 200 {
+        let url = format!("/live/{name}/index.m3u8");
+        let bearer = [("authorization".to_owned(), format!("Bearer {token}"))];
+        let headers = if token.is_empty() { &[][..] } else { &bearer };
+        while client.get_with(&url, headers).await.unwrap().status != 200 {
             assert!(start.elapsed() < PATIENCE, "{name} is not live");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -50,7 +50,14 @@ async fn whip_and_whep_take_tokens_too() {
     assert_eq!(reply.status, 201, "{}", reply.body);
 
     let _ffmpeg = rig.publish(&format!("members-1?token={}", token("*", "publish", 600)));
-    rig.live("members-1").await;
+    let watch = token("members-1", "play", 600);
+    rig.live_for("members-1", &watch).await;
+    for (shown, status) in [(None, 401), (Some(token("members-1", "play", -600)), 403), (Some(watch), 200)] {
+        let reply = rig.ask("GET", "/live/members-1/index.m3u8", shown.as_deref(), "").await;
+        assert_eq!(reply.status, status, "{}", reply.body);
+        // What a token opens is for nobody else.
+        assert!(!reply.header("cache-control").unwrap().contains("public"), "{}", reply.head);
+    }
     let (reply, _) = rig.offer("/whep/members-1", None).await;
     assert_eq!(reply.status, 401, "{}", reply.body);
     let (reply, _) = rig.offer(&format!("/whep/members-1?token={}", token("members-1", "play", 600)), None).await;
