@@ -266,7 +266,7 @@ impl Server {
         if let Some(token) = self.access.made_admin_token() {
             let path = config.data.dir.join("admin-token");
             let (path, token) = (path.display(), token.reveal());
-            tracing::info!("the admin page asks for this token, shown once and kept in {path}: {token}");
+            tracing::info!("the admin page asks for the admin token, shown this once and kept in {path}: {token}");
         }
         let base = match config.http.public_url.as_str() {
             "" => format!("http://{}", reachable(http)),
@@ -274,10 +274,6 @@ impl Server {
         };
         let rtmp = self.rtmp.first().map(|addr| reachable(*addr).to_string()).unwrap_or_default();
         tracing::info!("push to rtmp://{rtmp}/live with stream key NAME, watch at {base}/watch/NAME");
-        if let Some(token) = self.access.made_admin_token() {
-            // Whoever reads the first start's lines may administer; it is not said again.
-            tracing::info!("admin token: {} (made now and kept in {})", token.reveal(), config.data.dir.display());
-        }
         if self.access.is_open() {
             tracing::info!("there are no keys: only this machine may publish (see [[access.keys]])");
         }
