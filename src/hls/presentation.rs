@@ -21,6 +21,8 @@ use crate::media::{Config, Frame, Kind, Time};
 #[derive(Debug)]
 pub(super) struct Presentation {
     epoch: u64,
+    /// How long the first request is held while the stream starts.
+    patience: Duration,
     opened: watch::Sender<Option<Arc<Renditions>>>,
 }
 
@@ -67,8 +69,8 @@ const VIDEO: &str = "source";
 const AUDIO: &str = "audio";
 
 impl Presentation {
-    pub(super) fn new(epoch: u64) -> Presentation {
-        Presentation { epoch, opened: watch::Sender::new(None) }
+    pub(super) fn new(epoch: u64, patience: Duration) -> Presentation {
+        Presentation { epoch, patience, opened: watch::Sender::new(None) }
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -147,16 +149,17 @@ impl Presentation {
     }
 
     /// See [`super::Hls::multivariant`].
-    pub(super) async fn multivariant(&self, plain: bool, patience: Duration) -> Result<Rendered, Refusal> {
-        let renditions = self.opened(patience).await?;
-        renditions.ready(patience).await?;
+    pub(super) async fn multivariant(&self, plain: bool) -> Result<Rendered, Refusal> {
+        let renditions = self.opened(self.patience).await?;
+        renditions.ready(self.patience).await?;
         renditions.laid().await;
         let [full, plainly] = renditions.multivariant();
         Ok(if plain { plainly } else { full })
     }
 
     /// See [`super::Hls::playlist`].
-    pub(super) async fn playlist(&self, name: &str, reload: Reload, patience: Duration) -> Result<Rendered, Refusal> {
+    pub(super) async fn playlist(&self, name: &str, reload: Reload) -> Result<Rendered, Refusal> {
+        let patience = self.patience;
         let renditions = self.opened(patience).await?;
         renditions.ask();
         if let Some(rung) = renditions.rung(name) {

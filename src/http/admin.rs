@@ -19,6 +19,7 @@ use super::settings::Settings;
 use super::still;
 use super::viewer::{admitted, behead, plain};
 use super::worker::{Crew, Shared};
+use crate::current::Current;
 use crate::hls::Hls;
 use crate::hub::{Hub, Stream};
 use crate::transcode::Transcoder;
@@ -51,7 +52,7 @@ impl Admin {
             counters,
         };
         let sockets = sockets.into_iter().map(|socket| (socket, None)).collect();
-        let crew = Crew::start("admin", &settings, shared, sockets).map_err(StartError::Thread)?;
+        let crew = Crew::start("admin", &Current::new(settings), shared, sockets).map_err(StartError::Thread)?;
         Ok(Admin { crew, addr })
     }
 

@@ -18,7 +18,8 @@ use super::error::Error;
 use super::pages::Pages;
 use super::viewer::{self, Viewer};
 use super::worker::{Crew, Shared};
-use super::{Settings, Signalling, Source, socket};
+use super::{Offers, Settings, Signalling, Source, socket};
+use crate::current::Current;
 
 /// The running edge. Dropping it closes everything at once; [`Edge::drain`] is the gentle way.
 #[derive(Debug)]
@@ -27,6 +28,10 @@ pub struct Edge {
     addr: SocketAddr,
     tls_addr: Option<SocketAddr>,
     readiness: Readiness,
+    origins: Origins,
+    places: Arc<Places>,
+    settings: Current<Settings>,
+    offers: Option<Current<Offers>>,
 }
 
 impl Edge {
@@ -56,10 +61,13 @@ impl Edge {
         let counters = Arc::new(Counters::new());
         let pages = Pages::new();
         compress(&pages);
+        let origins = Origins::new(&settings.allow_origins);
+        let places = Places::new(settings.max_connections);
+        let offers = signalling.as_ref().map(|signalling| signalling.offers.clone());
         let viewer = Viewer {
             source,
             pages,
-            origins: Origins::new(&settings.allow_origins),
+            origins: origins.clone(),
             counters: counters.clone(),
             readiness: readiness.clone(),
             signalling,
@@ -67,13 +75,14 @@ impl Edge {
         let shared = Shared {
             manner: Manner::new(&settings, tls.map(TlsAcceptor::from), counters.clone()),
             respond: Arc::new(viewer),
-            places: Places::new(settings.max_connections),
+            places: places.clone(),
             counters,
         };
         let mut secure = secure.into_iter();
         let sockets = plain.into_iter().map(|plain| (plain, secure.next())).collect();
+        let settings = Current::new(settings);
         let crew = Crew::start("http", &settings, shared, sockets).map_err(StartError::Thread)?;
-        Ok(Edge { crew, addr, tls_addr, readiness })
+        Ok(Edge { crew, addr, tls_addr, readiness, origins, places, settings, offers })
     }
 
     /// Where plain HTTP is served.
@@ -91,11 +100,40 @@ impl Edge {
         self.readiness.clone()
     }
 
+    /// The way to change what can be changed while the edge runs.
+    pub fn tuning(&self) -> Tuning {
+        let Edge { origins, places, settings, offers, .. } = self;
+        let (origins, places) = (origins.clone(), places.clone());
+        Tuning { origins, places, settings: settings.clone(), offers: offers.clone() }
+    }
+
     /// Stops accepting, lets requests in flight finish, then ends; at the deadline at the latest. True if nothing had to
     /// be cut off.
     pub async fn drain(self, deadline: Duration) -> bool {
         self.readiness.end();
         self.crew.drain(deadline).await
+    }
+}
+
+/// Changes a running [`Edge`]: who may read, bounds, waits. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    origins: Origins,
+    places: Arc<Places>,
+    settings: Current<Settings>,
+    offers: Option<Current<Offers>>,
+}
+
+impl Tuning {
+    /// Other settings: origins and the bound on connections at once, waits from the next look at connections on. Addresses
+    /// and threads stay as they are.
+    pub fn apply(&self, settings: Settings, offers: Offers) {
+        self.origins.allow(&settings.allow_origins);
+        self.places.resize(settings.max_connections);
+        self.settings.set(settings);
+        if let Some(current) = &self.offers {
+            current.set(offers);
+        }
     }
 }
 

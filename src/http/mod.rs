@@ -36,7 +36,7 @@ mod watched;
 mod worker;
 
 pub use admin::Admin;
-pub use edge::{Edge, Readiness, StartError};
+pub use edge::{Edge, Readiness, StartError, Tuning};
 pub use settings::Settings;
-pub use signalling::{IceServer, Signalling};
+pub use signalling::{IceServer, Offers, Signalling};
 pub use source::Source;

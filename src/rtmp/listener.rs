@@ -19,6 +19,7 @@ use super::end::End;
 use super::meters::Meters;
 use super::session::{Peer, Session};
 use crate::access::Access;
+use crate::current::Current;
 use crate::hub::Hub;
 
 /// Bounds and times of the listeners.
@@ -55,7 +56,7 @@ impl Default for Settings {
 pub struct Shared {
     pub(super) hub: Hub,
     pub(super) access: Access,
-    pub(super) settings: Settings,
+    pub(super) settings: Current<Settings>,
     pub(super) stop: CancellationToken,
     pub(super) meters: Meters,
     door: Arc<Door>,
@@ -67,7 +68,14 @@ impl Shared {
     pub fn new(hub: Hub, access: Access, settings: Settings, stop: CancellationToken) -> Arc<Shared> {
         let door = Arc::new(Door::new(settings.max_connections, settings.max_half_open));
         let (meters, seeds) = (Meters::new(), RandomState::new());
+        let settings = Current::new(settings);
         Arc::new(Shared { hub, access, settings, stop, meters, door, seeds })
+    }
+
+    /// Other bounds and times, for connections that come from now on.
+    pub fn apply(&self, settings: Settings) {
+        self.door.resize(settings.max_connections);
+        self.settings.set(settings);
     }
 }
 
@@ -93,7 +101,7 @@ pub async fn serve(
     drop(listener);
     let rest = async { while sessions.join_next().await.is_some() {} };
     // Dropping the set ends those that are still there.
-    let _ = timeout(shared.settings.write_timeout, rest).await;
+    let _ = timeout(shared.settings.get().write_timeout, rest).await;
     Ok(())
 }
 
@@ -138,7 +146,7 @@ async fn secured(
     pass: &Pass,
     shared: &Shared,
 ) -> Result<Box<TlsStream<TcpStream>>, End> {
-    let limit = shared.settings.start_timeout;
+    let limit = shared.settings.get().start_timeout;
     tokio::select! {
         biased;
         shaken = timeout_at(peer.since + limit, tls.accept(socket)) => match shaken {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::door::Pass;
 use super::end::End;
 use super::intake::Intake;
-use super::listener::Shared;
+use super::listener::{Settings, Shared};
 use super::meters::Tally;
 use super::protocol::{Event, Protocol, Request};
 use super::tracks::{Dropped, Reason, Step, Tracks};
@@ -27,6 +27,8 @@ pub(super) struct Session<S> {
     io: S,
     peer: Peer,
     shared: Arc<Shared>,
+    /// As they were when it came.
+    settings: Arc<Settings>,
     pass: Pass,
     intake: Intake,
     protocol: Protocol,
@@ -59,7 +61,7 @@ struct About {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn new(io: S, peer: Peer, pass: Pass, shared: Arc<Shared>, seed: u64) -> Session<S> {
-        let settings = &shared.settings;
+        let settings = shared.settings.get();
         Session {
             io,
             peer,
@@ -70,6 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             publisher: None,
             tally: Tally::default(),
             about: About::default(),
+            settings,
             shared,
         }
     }
@@ -92,7 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// From the first byte until the peer publishes. The time for all of it is bounded.
     async fn open(&mut self) -> Result<(), End> {
         let shared = self.shared.clone();
-        let limit = shared.settings.start_timeout;
+        let limit = self.settings.start_timeout;
         let late = tokio::time::sleep_until(self.peer.since + limit);
         let evicted = self.pass.evicted.clone();
         tokio::select! {
@@ -211,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.io.write_all_buf(out).await?;
             self.io.flush().await
         };
-        match timeout(self.shared.settings.write_timeout, write).await {
+        match timeout(self.settings.write_timeout, write).await {
             Ok(written) => Ok(written?),
             Err(_) => Err(End::Deaf),
         }

@@ -59,6 +59,7 @@ pub use sdp::BadOffer;
 pub use snapshot::Snapshot;
 
 use crate::access::StreamName;
+use crate::current::Current;
 use crate::hub::{self, Hub, PublishError, Source, Status, StreamState};
 use crate::media::Kind;
 use counters::Counters;
@@ -184,7 +185,7 @@ pub struct WebRtc {
 /// What all workers and HTTP share.
 #[derive(Debug)]
 struct Shared {
-    settings: Settings,
+    settings: Current<Settings>,
     addr: SocketAddr,
     hub: Hub,
     identity: Identity,
@@ -216,7 +217,7 @@ impl WebRtc {
         let (workers, receivers): (Vec<_>, Vec<_>) = (0..count).map(inbox).unzip();
         let registry = Registry::new(settings.max_sessions);
         let shared = Arc::new(Shared {
-            settings,
+            settings: Current::new(settings),
             addr,
             hub,
             identity,
@@ -233,11 +234,11 @@ impl WebRtc {
                 let run = async {
                     let local = tokio::task::LocalSet::new();
                     local.spawn_local(tcp::serve(index, shared.clone(), listener));
-                    if index == 0 && !shared.settings.discover.is_empty() {
+                    if index == 0 {
                         let shared = shared.clone();
                         local.spawn_local(async move {
                             let provider = shared.identity.provider().clone();
-                            shared.discovered.follow(&shared.settings.discover, &*provider).await;
+                            shared.discovered.follow(shared.settings.follow(), &*provider).await;
                         });
                     }
                     local.run_until(worker::run(index, shared, socket, inbox)).await
@@ -250,6 +251,12 @@ impl WebRtc {
             threads.push(thread.map_err(|error| StartError::Start(error.to_string()))?);
         }
         Ok(WebRtc { shared, threads: Arc::new(Mutex::new(threads)) })
+    }
+
+    /// Other settings, for offers that come from now on. Address and threads stay as they are.
+    pub fn apply(&self, settings: Settings) {
+        self.shared.registry.resize(settings.max_sessions);
+        self.shared.settings.set(settings);
     }
 
     /// Where it listens.
@@ -266,7 +273,7 @@ impl WebRtc {
         }
         let (accepted, sections) = whip::accept(&offer).ok_or_else(|| Refusal::NoCodec(NOTHING_TO_TAKE.to_owned()))?;
         let now = Instant::now();
-        let intake = Intake::new(sections, self.number()?, self.shared.settings.key_interval, now);
+        let intake = Intake::new(sections, self.number()?, self.shared.settings.get().key_interval, now);
         let source = Source { protocol: "whip", peer: client.peer, client: client.agent.clone() };
         let media = Publishing::new(self.shared.hub.clone(), (name.clone(), source, trial), intake, now);
         self.answer(&offer, &accepted, Media::In(Box::new(media)), (name, "whip"), client)
@@ -443,7 +450,8 @@ impl WebRtc {
 
     /// Where a client may reach us, the likeliest first.
     fn candidates(&self, client: &Client) -> Vec<Candidate> {
-        let Settings { public, advertise_local, .. } = &self.shared.settings;
+        let settings = self.shared.settings.get();
+        let Settings { public, advertise_local, .. } = &*settings;
         let listen = self.shared.addr;
         let discovered = self.shared.discovered.get().filter(|ip| !public.contains(ip));
         let public: Vec<IpAddr> = public.iter().copied().chain(discovered).collect();
