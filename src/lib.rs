@@ -11,7 +11,7 @@
 //! | [`http`] | listeners, TLS, routes, pages, the one error-to-response mapping | muxes or renders per viewer |
 //! | [`tls`] | certificates, and their reloading | listens |
 //! | [`config`] | file, environment and arguments, and nothing else reads those | acts on them |
-//! | [`access`] | who may publish which name | logs a secret |
+//! | [`access`] | who may publish, watch and administer: names, keys, grants | logs a secret |
 //! | [`events`] | what happened, in order, for whoever follows | waits for a reader |
 //! | [`current`] | values that are replaced while they are in use | knows what they mean |
 //! | [`logging`] | log lines: filter, format, standard error | knows what is logged |

@@ -11,12 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::Access;
+use crate::access::{self, Access, KeyId, Network};
 use crate::config::{self, Config, Control};
 use crate::current::Current;
+use crate::events::Events;
 use crate::hls::{self, Hls};
 use crate::http::{self, Admin, Edge};
 use crate::hub::{self, Hub};
@@ -49,6 +51,9 @@ pub enum Error {
     /// The certificate or its key cannot be used.
     #[error(transparent)]
     Tls(#[from] tls::Error),
+    /// Nobody can know who may do what.
+    #[error(transparent)]
+    Access(#[from] access::Error),
     /// The data directory cannot be made or written.
     #[error("data.dir: cannot use {path}: {source}; make it writable for this user, or set data.dir", path = path.display())]
     Data {
@@ -69,7 +74,7 @@ impl Error {
             Error::Http(http::StartError::Bind { .. })
             | Error::Rtmp { .. }
             | Error::Webrtc(webrtc::StartError::Bind { .. }) => 3,
-            Error::Http(http::StartError::NoCertificate) | Error::Tls(_) | Error::Data { .. } => 2,
+            Error::Http(http::StartError::NoCertificate) | Error::Tls(_) | Error::Access(_) | Error::Data { .. } => 2,
             Error::Http(http::StartError::Thread(_)) | Error::Webrtc(_) | Error::Start(_) => 1,
         }
     }
@@ -87,7 +92,7 @@ pub fn run(control: &Control, logging: &Logging) -> Result<(), Error> {
         .build()
         .map_err(|error| Error::Start(error.to_string()))?;
     let ended = runtime.block_on(async {
-        let server = Server::start(control.clone(), Some(logging.tuning())).await?;
+        let server = Server::start_with(control.clone(), Some(logging.tuning())).await?;
         let mut signals = Signals::new().map_err(|error| Error::Start(error.to_string()))?;
         let hangups = signal(SignalKind::hangup()).map_err(|error| Error::Start(error.to_string()))?;
         let name = tokio::select! {
@@ -110,6 +115,7 @@ pub fn run(control: &Control, logging: &Logging) -> Result<(), Error> {
 #[derive(Debug)]
 pub struct Server {
     hub: Hub,
+    access: Access,
     edge: Edge,
     admin: Admin,
     rtmp: Vec<SocketAddr>,
@@ -120,8 +126,12 @@ pub struct Server {
 
 impl Server {
     /// Starts everything, on the present runtime and on the edge's threads. Nothing runs if any of it cannot.
-    /// Later changes of the configuration are taken on; those of `[log]` by `logging`.
-    pub async fn start(control: Control, logging: Option<logging::Tuning>) -> Result<Server, Error> {
+    pub async fn start(config: Config) -> Result<Server, Error> {
+        Server::start_with(Control::fixed(config, Events::new()), None).await
+    }
+
+    /// The same; later changes of the configuration are taken on, and those of `[log]` by `logging`.
+    pub async fn start_with(control: Control, logging: Option<logging::Tuning>) -> Result<Server, Error> {
         let config = control.configured().config;
         std::fs::create_dir_all(&config.data.dir)
             .map_err(|source| Error::Data { path: config.data.dir.clone(), source })?;
@@ -135,7 +145,7 @@ impl Server {
         let https = certificates.as_ref().map(|c| c.for_http()).transpose()?;
         let rtmps = certificates.as_ref().map(|c| c.for_rtmp()).transpose()?;
         let webrtc = config.webrtc.enabled.then(|| WebRtc::start(webrtc_settings(&config), hub.clone())).transpose()?;
-        let access = Access::new(config.access.keys.clone());
+        let access = Access::open(access_settings(&config), control.events().clone())?;
         let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone()));
         let edge = Edge::start(http_settings(&config), hls.clone(), https, signalling)?;
         let shown = (hub.clone(), hls.clone(), Some(transcoder.clone()), webrtc.clone());
@@ -143,7 +153,7 @@ impl Server {
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let rtmp = rtmp::Shared::new(hub.clone(), access, rtmp_settings(&config.rtmp), stop.clone());
+        let rtmp = rtmp::Shared::new(hub.clone(), access.clone(), rtmp_settings(&config.rtmp), stop.clone());
         let reload_interval = Current::new(config.tls.reload_interval.get());
         control.apply_with(apply::to(apply::Parts {
             hub: hub.clone(),
@@ -154,16 +164,29 @@ impl Server {
             edge: edge.tuning(),
             rtmp: rtmp.clone(),
             reload_interval: reload_interval.clone(),
+            access: access.clone(),
             logging,
         }));
-        let server = Server { hub: hub.clone(), edge, admin, rtmp: Vec::new(), webrtc, stop: stop.clone(), tasks };
+        let server = Server {
+            hub: hub.clone(),
+            access: access.clone(),
+            edge,
+            admin,
+            rtmp: Vec::new(),
+            webrtc: webrtc.clone(),
+            stop: stop.clone(),
+            tasks,
+        };
         let hub_keeper = hub.clone();
         let keep = stop.clone();
         server.tasks.spawn(async move { hub_keeper.keep(keep).await });
         let follow = stop.clone();
         server.tasks.spawn(async move { hls.follow(follow).await });
         server.tasks.spawn(transcoder.follow(stop.clone()));
-        server.tasks.spawn(stop.clone().run_until_cancelled_owned(observe(hub)));
+        server.tasks.spawn(stop.clone().run_until_cancelled_owned(observe(hub.clone())));
+        server.tasks.spawn(stop.clone().run_until_cancelled_owned(end_revoked(access.clone(), hub, webrtc)));
+        let (keeper, keep) = (access.clone(), stop.clone());
+        server.tasks.spawn(async move { keeper.keep(keep).await });
         if let Some(certificates) = certificates {
             server.tasks.spawn(stop.clone().run_until_cancelled_owned(certificates.watch(reload_interval)));
         }
@@ -185,6 +208,11 @@ impl Server {
     /// Where media of WHIP and WHEP goes.
     pub fn webrtc_addr(&self) -> Option<SocketAddr> {
         self.webrtc.as_ref().map(WebRtc::addr)
+    }
+
+    /// Who may do what, for whoever runs the server within a program of their own.
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Where the operator's listener is.
@@ -248,8 +276,12 @@ impl Server {
         };
         let rtmp = self.rtmp.first().map(|addr| reachable(*addr).to_string()).unwrap_or_default();
         tracing::info!("push to rtmp://{rtmp}/live with stream key NAME, watch at {base}/watch/NAME");
-        if config.access.keys.is_empty() {
-            tracing::info!("no keys are configured: only this machine may publish (see [[access.keys]])");
+        if let Some(token) = self.access.made_admin_token() {
+            // Whoever reads the first start's lines may administer; it is not said again.
+            tracing::info!("admin token: {} (made now and kept in {})", token.reveal(), config.data.dir.display());
+        }
+        if self.access.is_open() {
+            tracing::info!("there are no keys: only this machine may publish (see [[access.keys]])");
         }
     }
 }
@@ -287,6 +319,45 @@ async fn observe(hub: Hub) {
             ::metrics::gauge!("headwater_hub_streams", "state" => state.name()).set(count as f64);
         }
         ::metrics::gauge!("headwater_hub_memory_bytes").set(hub.budget().used() as f64);
+    }
+}
+
+/// Ends what revoked keys opened: at once as it is told, and soon where a session began just then.
+async fn end_revoked(access: Access, hub: Hub, webrtc: Option<WebRtc>) {
+    let mut revoked = access.revocations();
+    let mut tick = tokio::time::interval(REVOKE);
+    loop {
+        tokio::select! {
+            told = revoked.recv() => if told == Err(RecvError::Closed) { return },
+            _ = tick.tick() => {}
+        }
+        let gone = |key: &KeyId| !access.stands(key);
+        hub.end_keys(gone);
+        if let Some(webrtc) = &webrtc {
+            webrtc.end_keys(gone, REVOKED);
+        }
+    }
+}
+
+/// How often sessions of keys that are gone are looked for.
+const REVOKE: Duration = Duration::from_secs(1);
+const REVOKED: &str = "the key was revoked";
+
+fn access_settings(config: &Config) -> access::Settings {
+    access::Settings { data: Some(config.data.dir.clone()), keys: config.access.keys.clone(), policy: policy(config) }
+}
+
+fn policy(config: &Config) -> access::Policy {
+    let config::Config { access, admin, .. } = config;
+    let gate = |allow: &[Network], deny: &[Network]| access::Gate { allow: allow.to_vec(), deny: deny.to_vec() };
+    access::Policy {
+        private: access.private.clone(),
+        publishers: gate(&access.publish_allow, &access.publish_deny),
+        viewers: gate(&access.play_allow, &access.play_deny),
+        operators: gate(&admin.allow, &admin.deny),
+        patience: access::Patience { free: access.failed_keys, longest: access.failed_wait.get() },
+        sessions: Some(access.sessions_per_address).filter(|most| *most > 0),
+        admin_token: admin.token.clone(),
     }
 }
 

@@ -6,7 +6,7 @@ mod rtmp_support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater::access::{Access, Key, Secret, StreamName};
+use headwater::access::{Access, Key, StreamName};
 use headwater::hub::{StreamState, Takeover};
 use headwater::media::Codec;
 use headwater::rtmp::Settings;
@@ -90,7 +90,7 @@ async fn a_name_in_use_is_refused_where_the_older_one_wins() {
 
 #[tokio::test]
 async fn keys_are_checked_and_never_repeated() {
-    let keys = vec![Key { stream: Some(StreamName::new("show").unwrap()), secret: Secret::new("s3cret") }];
+    let keys = vec![Key::publish(Some(StreamName::new("show").unwrap()), "s3cret")];
     let server = Server::start(Settings::default(), Access::new(keys), Takeover::Newest).await;
     for wrong in ["show", "show?key=wr0ng", "other?key=s3cret"] {
         let (code, description) = Publisher::connect(&server, wrong).await.err().unwrap();

@@ -96,7 +96,8 @@ pub struct Control {
 }
 
 struct Shared {
-    invocation: Invocation,
+    /// None: nothing can change.
+    invocation: Option<Invocation>,
     events: Events,
     state: Mutex<State>,
 }
@@ -115,7 +116,15 @@ impl Control {
     pub fn load(invocation: Invocation, events: Events) -> Result<Control, Errors> {
         let (input, configured) = invocation.read()?;
         let state = State { input, started: configured.clone(), configured, apply: None };
-        Ok(Control { shared: Arc::new(Shared { invocation, events, state: Mutex::new(state) }) })
+        let (invocation, state) = (Some(invocation), Mutex::new(state));
+        Ok(Control { shared: Arc::new(Shared { invocation, events, state }) })
+    }
+
+    /// Of values that come from nowhere and never change: for a server within another program, and in tests.
+    pub fn fixed(config: Config, events: Events) -> Control {
+        let configured = Effective::fixed(config);
+        let state = State { input: Input::default(), started: configured.clone(), configured, apply: None };
+        Control { shared: Arc::new(Shared { invocation: None, events, state: Mutex::new(state) }) }
     }
 
     /// From now on changes are applied with this.
@@ -135,8 +144,8 @@ impl Control {
 
     /// The files that a reload would read, whether or not they are there: the configuration and what the API set.
     pub fn files(&self) -> Vec<PathBuf> {
-        let configured = self.shared.invocation.file();
-        configured.into_iter().chain([overrides::path(&self.state().input)]).collect()
+        let Some(invocation) = &self.shared.invocation else { return Vec::new() };
+        invocation.file().into_iter().chain([overrides::path(&self.state().input)]).collect()
     }
 
     /// The configuration file that was read.
@@ -169,7 +178,7 @@ impl Control {
     /// What changes would do, without doing it.
     pub fn validate(&self, changes: &Changes) -> Checked {
         let state = self.state();
-        match attempt(&state, changes) {
+        match self.attempt(&state, changes) {
             Ok((_, effective)) => Checked { ok: true, errors: Vec::new(), diff: diff(&state.configured, &effective) },
             Err(errors) => Checked { ok: false, errors, diff: Vec::new() },
         }
@@ -183,7 +192,7 @@ impl Control {
             applied: Vec::new(),
             restart: Vec::new(),
         };
-        let (input, effective) = match attempt(&state, changes) {
+        let (input, effective) = match self.attempt(&state, changes) {
             Ok(good) => good,
             Err(errors) => return refused(errors),
         };
@@ -199,8 +208,9 @@ impl Control {
 
     /// Reads the files again, and applies what is different. What is wrong is told, and changes nothing.
     pub fn reload(&self) -> Reloaded {
+        let Some(invocation) = &self.shared.invocation else { return Reloaded::Unchanged };
         let mut state = self.state();
-        match self.shared.invocation.read() {
+        match invocation.read() {
             Ok((input, effective)) if diff(&state.configured, &effective).is_empty() => {
                 (state.input, state.configured) = (input, effective);
                 Reloaded::Unchanged
@@ -212,6 +222,14 @@ impl Control {
                 self.shared.events.say("config.refused", None, json!({ "by": "file", "errors": errors_said }));
                 Reloaded::Refused(errors)
             }
+        }
+    }
+
+    /// The configuration with changes made through the API.
+    fn attempt(&self, state: &State, changes: &Changes) -> Result<(Input, Effective), Vec<Wrong>> {
+        match &self.shared.invocation {
+            Some(_) => attempt(state, changes),
+            None => Err(vec![Wrong { option: String::new(), problem: FIXED.to_owned() }]),
         }
     }
 
@@ -244,7 +262,8 @@ impl fmt::Debug for Control {
     }
 }
 
-/// The configuration with changes made through the API.
+const FIXED: &str = "this server was started with a configuration that cannot change";
+
 fn attempt(state: &State, changes: &Changes) -> Result<(Input, Effective), Vec<Wrong>> {
     let (file, mut wrong) = overrides::changed(&state.input, &state.configured, changes);
     let place = file.path().to_owned();

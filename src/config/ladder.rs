@@ -1,6 +1,5 @@
-//! The words of a ladder in `[transcode]`: rungs as texts (`720p30:3000k`), patterns over stream names, and tables that
-//! give some streams rungs of their own. `sections` holds them and `validate` checks lists of them; what is made of a
-//! stream is decided elsewhere.
+//! The words of a ladder in `[transcode]`: rungs as texts (`720p30:3000k`), and tables that give some streams rungs of their
+//! own. `sections` holds them and `validate` checks lists of them; what is made of a stream is decided elsewhere.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::sections::{LadderMode, Transcode};
 use super::units::{self, Bitrate};
+use crate::access::StreamPattern;
 
 /// One rung as it is asked for: `720p:3000k`, `720p30:3M`, `480p:1400k:h264`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,25 +34,6 @@ pub struct LadderRule {
     /// When they are made, if not as `[transcode]` says.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "mode")]
     pub mode: Option<LadderMode>,
-}
-
-/// A stream name in which each `*` stands for any run of characters, none included.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamPattern(String);
-
-impl StreamPattern {
-    /// Whether a stream name fits.
-    pub fn matches(&self, name: &str) -> bool {
-        let Some((head, rest)) = self.0.split_once('*') else { return self.0 == name };
-        let Some(mut name) = name.strip_prefix(head) else { return false };
-        let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
-        // The earliest place of each piece leaves the most to those behind it.
-        for piece in middle.split('*') {
-            let Some(at) = name.find(piece) else { return false };
-            name = &name[at + piece.len()..];
-        }
-        name.ends_with(tail)
-    }
 }
 
 impl Transcode {
@@ -138,22 +119,6 @@ impl fmt::Display for RungRule {
     }
 }
 
-impl FromStr for StreamPattern {
-    type Err = BadPattern;
-
-    fn from_str(text: &str) -> Result<StreamPattern, BadPattern> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '*');
-        let fits = (1..=LONGEST_PATTERN).contains(&text.len()) && text.chars().all(allowed);
-        if fits { Ok(StreamPattern(text.to_owned())) } else { Err(BadPattern(text.to_owned())) }
-    }
-}
-
-impl fmt::Display for StreamPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// Why a text is no rung, with the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRung {
@@ -176,18 +141,8 @@ pub enum BadRung {
     Bitrate(String),
 }
 
-/// Why a text is no pattern, with the remedy.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is no pattern of stream names; write letters, digits, '-', '_' and '.', and * for any of them: \"show-*\""
-)]
-pub struct BadPattern(String);
-
 /// What one decoder feeds; with more, nobody can tell them apart.
 const MOST_RUNGS: usize = 8;
-
-/// The longest stream name, with a star in every gap of it.
-const LONGEST_PATTERN: usize = 129;
 
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -215,18 +170,6 @@ impl<'de> Deserialize<'de> for RungRule {
     }
 }
 
-impl Serialize for StreamPattern {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for StreamPattern {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<StreamPattern, D::Error> {
-        units::from_text(d)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -250,44 +193,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn patterns_match_names() {
-        for (pattern, fits, fails) in [
-            ("show", &["show"][..], &["show1", "sho", "ashow", ""][..]),
-            ("show-*", &["show-", "show-1", "show-a-b"], &["show", "a-show-1"]),
-            ("*", &["", "a", "show-1"], &[]),
-            ("*-hd", &["-hd", "a-hd", "a-hd-hd"], &["hd", "a-hd1"]),
-            ("a*a", &["aa", "aba", "aaa"], &["a", "ab", "ba"]),
-            ("a*b*c", &["abc", "axbxc", "abbcc"], &["acb", "ac", "abcd"]),
-            ("*ab*ab*", &["abab", "xabxabx"], &["aba", "ab", "xab"]),
-            ("a**b", &["ab", "axb"], &["a", "b"]),
-        ] {
-            let pattern: StreamPattern = pattern.parse().unwrap();
-            for name in fits {
-                assert!(pattern.matches(name), "{pattern} {name}");
-            }
-            for name in fails {
-                assert!(!pattern.matches(name), "{pattern} {name}");
-            }
-        }
-    }
-
-    /// The definition, in exponential time.
-    fn fits(pattern: &[u8], name: &[u8]) -> bool {
-        match pattern {
-            [] => name.is_empty(),
-            [b'*', rest @ ..] => (0..=name.len()).any(|at| fits(rest, &name[at..])),
-            [first, rest @ ..] => name.first() == Some(first) && fits(rest, &name[1..]),
-        }
-    }
-
     proptest! {
-        #[test]
-        fn patterns_match_as_defined(pattern in "[ab*]{1,7}", name in "[ab]{0,9}") {
-            let expected = fits(pattern.as_bytes(), name.as_bytes());
-            prop_assert_eq!(pattern.parse::<StreamPattern>().unwrap().matches(&name), expected);
-        }
-
         #[test]
         fn any_text_is_a_rung_or_refused(text in "[0-9]{0,5}p?[0-9]{0,3}:?[0-9]{0,6}[kM]?(:h26[45])?|\\PC{0,12}") {
             if let Ok(rung) = text.parse::<RungRule>() {

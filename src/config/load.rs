@@ -50,6 +50,10 @@ impl Effective {
         self.origins.get(option).unwrap_or(&Origin::Default)
     }
 
+    pub(super) fn fixed(config: Config) -> Effective {
+        Effective { config, file: None, origins: BTreeMap::new(), prints: BTreeMap::new() }
+    }
+
     pub(super) fn print(&self, option: &str) -> Option<u64> {
         self.prints.get(option).copied()
     }

@@ -92,5 +92,6 @@ const HEAD: &str =
 /// Options that the API leaves alone, and why.
 const NOT_BY_API: &[(&str, &str)] = &[
     (DATA_DIR, "what the API sets is kept in that directory; set it in the file, the environment or a flag"),
+    ("admin.token", "it is a secret, and what the API sets is kept as text; set it in the file or the environment"),
     ("access.keys", "keys that the API makes are kept apart; make and revoke them there, and change these in the file"),
 ];

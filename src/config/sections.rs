@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ladder::{self, LadderRule, RungRule};
 use super::units::{self, BadUnit, Bitrate, Size, Time};
-use crate::access::Key;
+use crate::access::{Key, Network, Secret, StreamPattern};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -88,11 +88,19 @@ pub struct Admin {
     /// Address and port of the admin page and of `/metrics`.
     #[serde(deserialize_with = "units::address")]
     pub listen: SocketAddr,
+    /// What an operator must show; none makes one and keeps it in the data directory.
+    #[serde(with = "super::secret")]
+    pub token: Option<Secret>,
+    /// Networks that operators may come from; none is everywhere.
+    pub allow: Vec<Network>,
+    /// Networks that they may not come from.
+    pub deny: Vec<Network>,
 }
 
 impl Default for Admin {
     fn default() -> Admin {
-        Admin { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)) }
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8081));
+        Admin { listen, token: None, allow: Vec::new(), deny: Vec::new() }
     }
 }
 
@@ -201,13 +209,45 @@ impl Default for Data {
     }
 }
 
-/// `[access]`: who may publish.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+/// `[access]`: who may publish, and watch.
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Access {
-    /// The secrets that open stream names; with none, only this machine may publish.
-    #[serde(with = "keys")]
+    /// The secrets that open stream names; with none, neither here nor made on the admin page, only this machine may publish.
+    #[serde(with = "super::keys")]
     pub keys: Vec<Key>,
+    /// Streams that only those may watch who show that they may.
+    pub private: Vec<StreamPattern>,
+    /// Networks that publishers may come from; none is everywhere.
+    pub publish_allow: Vec<Network>,
+    /// Networks that they may not come from.
+    pub publish_deny: Vec<Network>,
+    /// Networks that viewers may come from; none is everywhere.
+    pub play_allow: Vec<Network>,
+    /// Networks that they may not come from.
+    pub play_deny: Vec<Network>,
+    /// Wrong keys of one address before it has to wait.
+    pub failed_keys: u32,
+    /// The longest such wait.
+    pub failed_wait: Time,
+    /// Publishers and WHEP viewers of one address at a time; 0 is any number.
+    pub sessions_per_address: usize,
+}
+
+impl Default for Access {
+    fn default() -> Access {
+        Access {
+            keys: Vec::new(),
+            private: Vec::new(),
+            publish_allow: Vec::new(),
+            publish_deny: Vec::new(),
+            play_allow: Vec::new(),
+            play_deny: Vec::new(),
+            failed_keys: 10,
+            failed_wait: Time::secs(300),
+            sessions_per_address: 0,
+        }
+    }
 }
 
 /// `[hub]`: live names and their memory.
@@ -488,80 +528,6 @@ words! {
         Text = "text",
         /// One JSON object per line.
         Json = "json",
-    }
-}
-
-/// `[[access.keys]]` tables. No error of these says what stood in `secret`, and writing them out hides it.
-mod keys {
-    use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
-    use serde::ser::{SerializeSeq, Serializer};
-    use std::fmt;
-
-    use crate::access::{Key, Secret, StreamName};
-
-    #[derive(serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Table {
-        #[serde(default, deserialize_with = "stream")]
-        stream: Option<StreamName>,
-        #[serde(deserialize_with = "secret")]
-        secret: Secret,
-    }
-
-    #[derive(serde::Serialize)]
-    struct Shown<'a> {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        stream: Option<&'a str>,
-        secret: String,
-    }
-
-    pub(super) fn serialize<S: Serializer>(keys: &[Key], s: S) -> Result<S::Ok, S::Error> {
-        let mut seq = s.serialize_seq(Some(keys.len()))?;
-        for key in keys {
-            let stream = key.stream.as_ref().map(StreamName::as_str);
-            seq.serialize_element(&Shown { stream, secret: format!("{:?}", key.secret) })?;
-        }
-        seq.end()
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Key>, D::Error> {
-        d.deserialize_seq(Keys)
-    }
-
-    struct Keys;
-
-    impl<'de> Visitor<'de> for Keys {
-        type Value = Vec<Key>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of tables with stream and secret")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Key>, A::Error> {
-            let mut keys = Vec::new();
-            while let Some(Table { stream, secret }) = seq.next_element()? {
-                keys.push(Key { stream, secret });
-            }
-            Ok(keys)
-        }
-    }
-
-    fn stream<'de, D: Deserializer<'de>>(d: D) -> Result<Option<StreamName>, D::Error> {
-        let text = String::deserialize(d)?;
-        StreamName::new(&text).map(Some).map_err(D::Error::custom)
-    }
-
-    fn secret<'de, D: Deserializer<'de>>(d: D) -> Result<Secret, D::Error> {
-        // Whatever serde would say about a number or a list in this place would show it.
-        let text = String::deserialize(d).map_err(|_| D::Error::custom("the secret is no text; put it in quotes"))?;
-        if text.is_empty() {
-            return Err(D::Error::custom("the secret is empty; write a long random text"));
-        }
-        // A stream key is written NAME?key=SECRET: these would end the secret early.
-        if text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '&')) {
-            return Err(D::Error::custom("the secret has a space, '?' or '&'; write letters and digits"));
-        }
-        Ok(Secret::new(&text))
     }
 }
 

@@ -308,7 +308,7 @@ mod tests {
             height: 360,
             codecs: "avc1.64001f".into(),
         }));
-        let source = Source { protocol: "rtmp", peer: ([127, 0, 0, 1], 1).into(), client: String::new() };
+        let source = Source { protocol: "rtmp", peer: ([127, 0, 0, 1], 1).into(), client: String::new(), key: None };
         let mut publisher = hub.publish(&StreamName::new("show").unwrap(), source).unwrap();
         (0..FRAMES).for_each(|number| publisher.push(frame(&config, number)).unwrap());
         let epoch = hub.stream("show").unwrap().epoch();

@@ -9,13 +9,14 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::json;
 
 use super::body::Body;
 use super::cors::Origins;
 use super::edge::Readiness;
-use crate::access::{Access, Refused, StreamName};
+use crate::access::{Access, From, Grant, Refused, StreamName};
 use crate::current::Current;
 use crate::hub::PublishError;
 use crate::webrtc::{Answered, Client, Patched, Refusal, WebRtc};
@@ -150,7 +151,7 @@ impl Signalling {
     ) -> Result<Response<Body>, Problem> {
         let (head, body) = request.into_parts();
         let place = place(head.uri.path())?;
-        match (place, head.method) {
+        match (place, head.method.clone()) {
             (Place::Slashed(protocol, name), _) => {
                 Err(Problem::new(StatusCode::TEMPORARY_REDIRECT, "without the slash")
                     .with(header::LOCATION, format!("/{}/{name}", protocol.name())))
@@ -165,12 +166,10 @@ impl Signalling {
                         .with(header::RETRY_AFTER, "1"));
                 }
                 let name = StreamName::new(name).map_err(|bad| Problem::new(StatusCode::NOT_FOUND, bad.to_string()))?;
-                if protocol == Protocol::Whip {
-                    self.admit(&name, &head.headers, ends.peer.ip())?;
-                }
+                let grant = self.admit(protocol, &name, &head, ends.peer.ip()).await?;
                 expect(&head.headers, "application/sdp")?;
                 let offer = text(body).await?;
-                let client = client(&head.headers, ends);
+                let client = Client { key: grant.key, seat: grant.seat, ..client(&head.headers, ends) };
                 let answered = match protocol {
                     Protocol::Whip => self.webrtc.publish(&name, &offer, &client, head.uri.query() == Some("test")),
                     Protocol::Whep => {
@@ -214,14 +213,26 @@ impl Signalling {
         shot.map(drop).ok_or_else(|| problem(Refusal::Gone))
     }
 
-    fn admit(&self, name: &StreamName, headers: &HeaderMap, peer: IpAddr) -> Result<(), Problem> {
-        let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
-        self.access.publish_with(name, token, peer).map(drop).map_err(|refused| match refused {
-            Refused::Key => Problem::new(StatusCode::UNAUTHORIZED, WRONG_KEY)
-                .with(header::WWW_AUTHENTICATE, "Bearer realm=\"headwater\""),
-            Refused::NotLocal => Problem::new(StatusCode::FORBIDDEN, refused.to_string()),
-            Refused::Name(_) => Problem::new(StatusCode::NOT_FOUND, refused.to_string()),
-        })
+    /// Asks whether this client may publish or watch.
+    async fn admit(
+        &self,
+        protocol: Protocol,
+        name: &StreamName,
+        head: &request::Parts,
+        peer: IpAddr,
+    ) -> Result<Grant, Problem> {
+        let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let token = text(header::AUTHORIZATION).and_then(bearer);
+        let from = From {
+            referrer: text(header::REFERER).map(str::to_owned),
+            user_agent: text(header::USER_AGENT).map(str::to_owned),
+            ..From::new(peer, protocol.name())
+        };
+        let judged = match protocol {
+            Protocol::Whip => self.access.publish_with(name, token, &from).await,
+            Protocol::Whep => self.access.play(name, token.or_else(|| query_token(head.uri.query())), &from).await,
+        };
+        judged.map_err(|refused| refusal(&refused))
     }
 
     fn options(&self, protocol: Protocol, methods: &'static str) -> Response<Body> {
@@ -309,6 +320,29 @@ fn place(path: &str) -> Result<Place<'_>, Problem> {
     }
 }
 
+fn refusal(refused: &Refused) -> Problem {
+    let detail = refused.to_string();
+    let unknown = |detail: &str| {
+        Problem::new(StatusCode::UNAUTHORIZED, detail).with(header::WWW_AUTHENTICATE, "Bearer realm=\"headwater\"")
+    };
+    let problem = match refused {
+        Refused::Key => unknown(WRONG_KEY),
+        Refused::Private | Refused::Admin => unknown(&detail),
+        Refused::NotLocal | Refused::Address => Problem::new(StatusCode::FORBIDDEN, detail),
+        Refused::TooMany(_) | Refused::Sessions(_) => Problem::new(StatusCode::TOO_MANY_REQUESTS, detail),
+        Refused::Name(_) => Problem::new(StatusCode::NOT_FOUND, detail),
+    };
+    match refused.retry_after() {
+        Some(seconds) => problem.with(header::RETRY_AFTER, seconds.to_string()),
+        None => problem,
+    }
+}
+
+/// Players that cannot set a header have it in the address.
+fn query_token(query: Option<&str>) -> Option<&str> {
+    query?.split('&').find_map(|pair| pair.strip_prefix("token="))
+}
+
 fn problem(refusal: Refusal) -> Problem {
     let detail = refusal.to_string();
     match refusal {
@@ -370,6 +404,8 @@ fn client(headers: &HeaderMap, ends: Ends) -> Client {
         peer: SocketAddr::new(ends.peer.ip().to_canonical(), ends.peer.port()),
         local: Some(ends.local.ip().to_canonical()),
         agent: agent.chars().filter(|c| !c.is_control()).take(LONGEST_AGENT).collect(),
+        key: None,
+        seat: None,
     }
 }
 

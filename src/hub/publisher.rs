@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::stream::Pushed;
 use super::{Hub, Stream};
+use crate::access::KeyId;
 use crate::media::{Config, Frame};
 
 /// Who publishes, for logs, pages and takeover texts.
@@ -19,6 +20,8 @@ pub struct Source {
     pub peer: SocketAddr,
     /// What the client calls itself: RTMP flashVer, HTTP User-Agent. Cut to 128 characters by the ingest.
     pub client: String,
+    /// The key that let it in, if one did.
+    pub key: Option<KeyId>,
 }
 
 /// Why a name was not given.
@@ -51,6 +54,12 @@ pub enum Ended {
     /// No frame came for the media idle time.
     #[error("no media for {0} seconds; the stream key is free again")]
     Idle(u64),
+    /// The operator ended it, and said why.
+    #[error("{0}")]
+    Kicked(String),
+    /// The key that let it in is none any more.
+    #[error("the stream key was revoked; ask whoever runs this server for a new one")]
+    Revoked,
     /// The server drains.
     #[error("the server is shutting down; connect again in a moment")]
     Draining,

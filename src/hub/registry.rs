@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::log::{Cursor, Entry, From, Log};
 use super::timeline::Timeline;
 use super::{Budget, Ended, Ladder, Limits, PublishError, Publisher, Source, Stream};
-use crate::access::StreamName;
+use crate::access::{KeyId, StreamName};
 use crate::current::Current;
 use crate::media::Time;
 
@@ -93,6 +93,18 @@ struct Holder {
     session: u64,
     source: Source,
     ended: watch::Sender<Option<Ended>>,
+}
+
+impl Slot {
+    /// Ends the publisher, if there is one.
+    fn dismiss(&mut self, why: Ended) -> bool {
+        let Some(holder) = self.holder.take() else { return false };
+        tracing::info!(stream = %self.stream.name(), peer = %holder.source.peer, %why, "publisher is ended");
+        holder.ended.send_replace(Some(why));
+        self.vanished = Instant::now();
+        self.stream.lose_publisher();
+        true
+    }
 }
 
 /// Events that wait for a slow reader: more than a burst of starts and ends of every stream the default allows.
@@ -242,6 +254,36 @@ impl Hub {
         });
         drop(table);
         over.iter().for_each(|stream| self.end(stream));
+    }
+
+    /// Ends the publisher of a stream and tells it why; the stream waits for it, or for another. False where nobody publishes.
+    pub fn kick(&self, name: &str, reason: &str) -> bool {
+        let Ok(name) = StreamName::new(name) else { return false };
+        let mut table = self.table();
+        table.names.get_mut(&name).is_some_and(|slot| slot.dismiss(Ended::Kicked(reason.to_owned())))
+    }
+
+    /// Ends a stream at once, and its publisher, which is told why. False for no stream.
+    pub fn finish(&self, name: &str, reason: &str) -> bool {
+        let Ok(name) = StreamName::new(name) else { return false };
+        let Some(mut slot) = self.table().names.remove(&name) else { return false };
+        slot.dismiss(Ended::Kicked(reason.to_owned()));
+        self.end(&slot.stream);
+        true
+    }
+
+    /// Ends publishers whose keys are gone; how many.
+    pub fn end_keys(&self, gone: impl Fn(&KeyId) -> bool) -> usize {
+        let mut table = self.table();
+        let has_gone =
+            |slot: &&mut Slot| slot.holder.as_ref().and_then(|held| held.source.key.as_ref()).is_some_and(&gone);
+        table
+            .names
+            .values_mut()
+            .filter(has_gone)
+            .map(|slot| slot.dismiss(Ended::Revoked))
+            .filter(|ended| *ended)
+            .count()
     }
 
     /// How many streams are in each state, for metrics.

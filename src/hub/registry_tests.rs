@@ -28,7 +28,7 @@ fn name(text: &str) -> StreamName {
 }
 
 fn source(port: u16) -> Source {
-    Source { protocol: "rtmp", peer: ([127, 0, 0, 1], port).into(), client: "test".into() }
+    Source { protocol: "rtmp", peer: ([127, 0, 0, 1], port).into(), client: "test".into(), key: None }
 }
 
 fn frame(ms: i64) -> Frame {
@@ -164,4 +164,34 @@ fn an_ended_stream_leaves_no_memory_behind() {
         publisher.finish();
     }
     assert_eq!(hub.budget().used(), 0);
+}
+
+#[tokio::test]
+async fn the_operator_ends_a_publisher_and_the_stream_waits() {
+    let hub = Hub::new(settings());
+    let mut publisher = hub.publish(&name("show"), source(1)).unwrap();
+    publisher.push(frame(0)).unwrap();
+    assert!(hub.kick("show", "rehearsal is over") && !hub.kick("show", "again") && !hub.kick("other", "nobody"));
+    assert_eq!(publisher.ended().await.to_string(), "rehearsal is over");
+    assert!(publisher.push(frame(40)).is_err());
+    drop(publisher);
+    assert_eq!(hub.stream("show").unwrap().state(), StreamState::Waiting);
+    let mut back = hub.publish(&name("show"), source(2)).unwrap();
+    back.push(frame(0)).unwrap();
+    assert!(hub.finish("show", "the end") && !hub.finish("show", "the end"));
+    assert_eq!(back.ended().await, Ended::Kicked("the end".to_owned()));
+    drop(back);
+    assert!(hub.stream("show").is_none());
+}
+
+#[tokio::test]
+async fn publishers_of_a_key_that_is_gone_are_ended_and_no_others() {
+    let hub = Hub::new(settings());
+    let with = |key: &str| Source { key: Some(KeyId::new(key)), ..source(1) };
+    let mut gone = hub.publish(&name("a"), with("old")).unwrap();
+    let stays = hub.publish(&name("b"), with("new")).unwrap();
+    let is_old = |key: &KeyId| key.as_str() == "old";
+    assert_eq!((hub.end_keys(is_old), hub.end_keys(is_old)), (1, 0));
+    assert_eq!(gone.ended().await, Ended::Revoked);
+    assert_eq!(stays.has_ended(), None);
 }

@@ -55,6 +55,8 @@ names! {
     HTTP_BYTES_SENT = "headwater_http_bytes_sent_total" Counter {} "Bytes sent on HTTP connections, with headers and TLS.";
     HTTP_HELD_REQUESTS = "headwater_http_held_requests" Gauge {} "Requests that wait for a part or playlist.";
     HTTP_WAIT = "headwater_http_wait_seconds" Histogram {} "Time that requests waited for a part or playlist.";
+    ACCESS_GRANTED = "headwater_access_granted_total" Counter {action} "Publishers, viewers and operators that were let in.";
+    ACCESS_REFUSED = "headwater_access_refused_total" Counter {action, reason} "Publishers, viewers and operators that were refused.";
     LOG_LINES_LOST = "headwater_log_lines_lost_total" Counter {} "Log lines that standard error could not take in time.";
     BUILD_INFO = "headwater_build_info" Gauge {version} "Always 1; the label has the version.";
 }

@@ -47,8 +47,8 @@ impl End {
         let text = self.to_string();
         Some(match self {
             End::Goodbye | End::Closed | End::Broken(_) | End::Tls(_) | End::Deaf | End::Told(_) => return None,
-            End::Access(Refused::Key | Refused::NotLocal) => Status::denied(text),
             End::Access(Refused::Name(_)) | End::Hub(PublishError::Busy { .. }) => Status::bad_name(text),
+            End::Access(_) | End::Ended(Ended::Revoked) => Status::denied(text),
             End::Ended(Ended::TakenOver(_)) => Status::bad_name(text),
             End::Media(_) => Status::rejected(text),
             End::Hub(_) | End::Ended(_) | End::Stopped => Status::failed(text),
@@ -68,9 +68,7 @@ impl End {
             End::Told(_) => "application",
             End::Protocol(protocol::Error::Handshake(_)) => "handshake",
             End::Protocol(_) => "protocol",
-            End::Access(Refused::Name(_)) => "name",
-            End::Access(Refused::Key) => "key",
-            End::Access(Refused::NotLocal) => "not_local",
+            End::Access(refused) => refused.reason(),
             End::Hub(PublishError::Busy { .. }) => "busy",
             End::Hub(PublishError::Full(_)) => "streams_full",
             End::Hub(PublishError::Draining) => "draining",

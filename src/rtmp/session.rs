@@ -18,7 +18,7 @@ use super::listener::{Settings, Shared};
 use super::meters::Tally;
 use super::protocol::{Event, Protocol, Request};
 use super::tracks::{Dropped, Reason, Step, Tracks};
-use crate::access::StreamName;
+use crate::access::{From, Seat, StreamName};
 use crate::hub::{Ended, Publisher, Source};
 use crate::media::{Frame, Kind};
 
@@ -34,6 +34,8 @@ pub(super) struct Session<S> {
     protocol: Protocol,
     tracks: Tracks,
     publisher: Option<Publisher>,
+    /// Its place among the sessions of its address.
+    seat: Option<Seat>,
     tally: Tally,
     about: About,
 }
@@ -70,6 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             protocol: Protocol::new(settings.app, settings.limits, seed),
             tracks: Tracks::default(),
             publisher: None,
+            seat: None,
             tally: Tally::default(),
             about: About::default(),
             settings,
@@ -88,6 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             (End::Goodbye, Some(publisher)) => publisher.finish(),
             (_, publisher) => drop(publisher),
         }
+        self.seat = None;
         self.report(&end);
         self.farewell(&end).await;
     }
@@ -110,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn until_publishing(&mut self) -> Result<(), End> {
         while self.publisher.is_none() {
             let read = self.intake.read(&mut self.io, self.protocol.wanted()).await?;
-            self.digest(read)?;
+            self.digest(read).await?;
             self.flush().await?;
         }
         Ok(())
@@ -130,7 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 () = &mut stopped => return End::Stopped,
             };
             let done = match read {
-                Ok(read) => self.digest(read),
+                Ok(read) => self.digest(read).await,
                 Err(error) => return error.into(),
             };
             if let Err(end) = done {
@@ -143,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Acts on what one read brought.
-    fn digest(&mut self, read: usize) -> Result<(), End> {
+    async fn digest(&mut self, read: usize) -> Result<(), End> {
         if read == 0 {
             return Err(End::Closed);
         }
@@ -152,7 +156,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.tally.meter(&self.shared.meters, self.tracks.dropped());
         }
         while let Some(event) = self.protocol.next(&mut self.intake.buffer)? {
-            self.act(event)?;
+            match event {
+                Event::Publish(request) => self.admit(request).await?,
+                event => self.act(event)?,
+            }
         }
         Ok(())
     }
@@ -167,12 +174,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let step = self.tracks.audio(timestamp, &body)?;
                 self.step(step)
             }
-            Event::Publish(request) => self.admit(request),
             Event::Metadata(entries) => {
                 let encoder = entries.get("encoder").and_then(|value| value.as_str());
                 self.about.encoder = encoder.map(cut).unwrap_or_default();
                 Ok(())
             }
+            // Awaits its answer, so the caller does that.
+            Event::Publish(_) => Ok(()),
             Event::Goodbye => Err(End::Goodbye),
             Event::Refused(status) => Err(End::Told(status)),
         }
@@ -192,12 +200,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Decides about a wish to publish.
-    fn admit(&mut self, request: Request) -> Result<(), End> {
+    async fn admit(&mut self, request: Request) -> Result<(), End> {
         self.about.client = cut(&request.client);
-        let grant = self.shared.access.publish(&request.key, self.peer.address.ip())?;
-        self.about.stream = Some(grant.stream.clone());
         let Peer { address, protocol, .. } = self.peer;
-        let source = Source { protocol, peer: address, client: self.about.client.clone() };
+        let from = From { user_agent: Some(self.about.client.clone()), ..From::new(address.ip(), protocol) };
+        let grant = self.shared.access.publish(&request.key, &from).await?;
+        self.about.stream = Some(grant.stream.clone());
+        self.seat = grant.seat;
+        let source = Source { protocol, peer: address, client: self.about.client.clone(), key: grant.key };
         self.publisher = Some(self.shared.hub.publish(&grant.stream, source)?);
         self.protocol.accept();
         self.pass.publishes();
@@ -263,7 +273,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (bytes, dropped) = (self.tally.bytes, dropped.total());
         let seconds = self.peer.since.elapsed().as_secs();
         let protocol = self.peer.protocol;
-        if self.protocol.is_handshaken() {
+        if matches!(end, End::Access(_)) {
+            // Access tells of refusals, and of those that come by the thousand only now and then.
+            tracing::debug!(protocol, client, seconds, reason = %end, "publisher was refused");
+        } else if self.protocol.is_handshaken() {
             tracing::info!(
                 protocol, client, encoder, bytes, video_frames, audio_frames, dropped, seconds, reason = %end,
                 "session ended"

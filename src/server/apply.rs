@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{hls_settings, http_settings, hub_settings, offers, rtmp_settings, transcode_settings, webrtc_settings};
+use super::{
+    hls_settings, http_settings, hub_settings, offers, policy, rtmp_settings, transcode_settings, webrtc_settings,
+};
+use crate::access::Access;
 use crate::config::{Apply, Config};
 use crate::current::Current;
 use crate::hls::Hls;
@@ -15,6 +18,7 @@ use crate::{http, rtmp};
 
 /// All that takes on settings.
 pub(super) struct Parts {
+    pub(super) access: Access,
     pub(super) hub: Hub,
     pub(super) hls: Hls,
     pub(super) transcoder: Transcoder,
@@ -36,6 +40,7 @@ impl Parts {
         if let Some(logging) = &self.logging {
             logging.apply(&config.log.level, config.log.format);
         }
+        self.access.configure(&config.access.keys, policy(config));
         // The transcoder first: it is asked about every stream that the hub lets start with a ladder.
         self.transcoder.apply(transcode_settings(config, &self.program));
         self.hub.apply(hub_settings(config));

@@ -19,7 +19,8 @@ const LOOK: Duration = Duration::from_secs(2);
 pub(super) async fn follow(control: &Control, mut hangups: Signal) -> Infallible {
     let mut tick = tokio::time::interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seen = blocking(control, |control| Seen::of(control.files())).await;
+    // The first look reads them too: they may have changed since the start.
+    let mut seen: Option<Seen> = None;
     loop {
         let asked = tokio::select! {
             _ = tick.tick() => false,
@@ -28,7 +29,7 @@ pub(super) async fn follow(control: &Control, mut hangups: Signal) -> Infallible
         let before = seen.clone();
         let (now, outcome) = blocking(control, move |control| {
             let now = before.as_ref().map_or_else(|| Seen::of(control.files()), |before| before.again(control.files()));
-            let changed = before.is_some_and(|before| before.differs(&now));
+            let changed = before.is_none_or(|before| before.differs(&now));
             let outcome = (asked || changed).then(|| control.reload());
             (now, outcome)
         })
@@ -56,7 +57,7 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work(&control)).await.ok()
 }
 
-/// The files as they were looked at.
+/// The files as they were when they were looked at.
 #[derive(Clone, Debug)]
 struct Seen(Vec<File>);
 
@@ -103,3 +104,35 @@ fn hash(bytes: Vec<u8>) -> [u8; 32] {
 
 /// Bytes of a file that are read: what is longer is no configuration.
 const LARGEST: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn another_content_is_seen_and_another_time_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (here, there) = (folder.path().join("here"), folder.path().join("there"));
+        let paths = || vec![here.clone(), there.clone()];
+        fs::write(&here, "a = 1").unwrap();
+        let mut seen = Seen::of(paths());
+        let mut look = || {
+            let now = seen.again(paths());
+            let differs = seen.differs(&now);
+            seen = now;
+            differs
+        };
+        assert!(!look());
+        let later = SystemTime::now() + Duration::from_secs(60);
+        fs::File::options().write(true).open(&here).unwrap().set_modified(later).unwrap();
+        assert!(!look(), "touched, and still the same");
+        fs::write(&here, "a = 2").unwrap();
+        assert!(look());
+        fs::write(&there, "").unwrap();
+        assert!(look(), "a file that was not there");
+        fs::remove_file(&there).unwrap();
+        assert!(look(), "a file that is gone");
+        assert!(!look());
+    }
+}

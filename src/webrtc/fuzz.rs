@@ -311,7 +311,7 @@ fn keys(client: bool) -> Keys {
 }
 
 fn status(video: Arc<Config>, reordered: bool) -> Status {
-    let source = Source { protocol: "rtmp", peer: ([192, 0, 2, 1], 9).into(), client: String::new() };
+    let source = Source { protocol: "rtmp", peer: ([192, 0, 2, 1], 9).into(), client: String::new(), key: None };
     Status {
         state: StreamState::Live,
         source,

@@ -58,7 +58,7 @@ use tokio::sync::mpsc;
 pub use sdp::BadOffer;
 pub use snapshot::Snapshot;
 
-use crate::access::StreamName;
+use crate::access::{KeyId, Seat, StreamName};
 use crate::current::Current;
 use crate::hub::{self, Hub, PublishError, Source, Status, StreamState};
 use crate::media::Kind;
@@ -103,6 +103,10 @@ pub struct Client {
     pub local: Option<IpAddr>,
     /// What it calls itself.
     pub agent: String,
+    /// The key that let it in, if one did.
+    pub key: Option<KeyId>,
+    /// Its place among the sessions of its address, where they are counted.
+    pub seat: Option<Seat>,
 }
 
 /// The answer to an offer.
@@ -274,7 +278,8 @@ impl WebRtc {
         let (accepted, sections) = whip::accept(&offer).ok_or_else(|| Refusal::NoCodec(NOTHING_TO_TAKE.to_owned()))?;
         let now = Instant::now();
         let intake = Intake::new(sections, self.number()?, self.shared.settings.get().key_interval, now);
-        let source = Source { protocol: "whip", peer: client.peer, client: client.agent.clone() };
+        let source =
+            Source { protocol: "whip", peer: client.peer, client: client.agent.clone(), key: client.key.clone() };
         let media = Publishing::new(self.shared.hub.clone(), (name.clone(), source, trial), intake, now);
         self.answer(&offer, &accepted, Media::In(Box::new(media)), (name, "whip"), client)
     }
@@ -358,6 +363,12 @@ impl WebRtc {
         true
     }
 
+    /// Ends sessions whose keys are gone; how many.
+    pub fn end_keys(&self, gone: impl Fn(&KeyId) -> bool, why: &str) -> usize {
+        let ended = self.shared.registry.with_key(gone);
+        ended.iter().filter(|id| self.end(id, why, false)).count()
+    }
+
     /// How all sessions go.
     pub fn sessions(&self) -> Vec<Snapshot> {
         self.shared.registry.all_shown().iter().map(Shown::get).collect()
@@ -436,7 +447,7 @@ impl WebRtc {
             is_connected: false,
             is_hot: false,
         };
-        self.shared.registry.add(session, etag.clone(), client.peer.ip()).map_err(|full| match full {
+        self.shared.registry.add(session, etag.clone(), client).map_err(|full| match full {
             Full::Sessions(most) => {
                 Refusal::Full(format!("the server has {most} WebRTC sessions and takes no more (webrtc.max_sessions)"))
             }

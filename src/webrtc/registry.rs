@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::Client;
 use super::ice::Credentials;
 use super::session::{Session, Shown};
+use crate::access::{KeyId, Seat};
 
 /// The registry.
 #[derive(Debug)]
@@ -47,6 +49,10 @@ struct Entry {
     etag: String,
     /// The network that the offer came from.
     peer: IpAddr,
+    /// The key that let it in.
+    key: Option<KeyId>,
+    /// Kept until the session is over.
+    _seat: Option<Seat>,
     connected: bool,
 }
 
@@ -91,8 +97,8 @@ impl Registry {
         self.most.store(most, Ordering::Relaxed);
     }
 
-    /// Takes in a session of an offer from `peer`.
-    pub(super) fn add(&self, session: Session, etag: String, peer: IpAddr) -> Result<(), Full> {
+    /// Takes in a session of an offer from `client`.
+    pub(super) fn add(&self, session: Session, etag: String, client: &Client) -> Result<(), Full> {
         let mut table = self.table();
         if table.draining {
             return Err(Full::Draining);
@@ -101,7 +107,7 @@ impl Registry {
         if table.sessions.len() >= most {
             return Err(Full::Sessions(most));
         }
-        let peer = network(peer);
+        let peer = network(client.peer.ip());
         let waits = |entry: &&Entry| entry.peer == peer && !entry.connected;
         if table.sessions.values().filter(waits).count() >= MOST_WAITING {
             return Err(Full::Address);
@@ -110,7 +116,9 @@ impl Registry {
         table.fragments.insert(fragment.clone(), id.clone());
         let shown = session.shown.clone();
         let place = Place::Waiting(Box::new(session), Instant::now());
-        table.sessions.insert(id, Entry { place, fragments: vec![fragment], shown, etag, peer, connected: false });
+        let fragments = vec![fragment];
+        let (key, seat) = (client.key.clone(), client.seat.clone());
+        table.sessions.insert(id, Entry { place, fragments, shown, etag, peer, key, _seat: seat, connected: false });
         Ok(())
     }
 
@@ -151,6 +159,13 @@ impl Registry {
     /// How a session goes.
     pub(super) fn shown(&self, id: &str) -> Option<Shown> {
         self.table().sessions.get(id).map(|entry| entry.shown.clone())
+    }
+
+    /// The ids of those whose keys `is` takes.
+    pub(super) fn with_key(&self, is: impl Fn(&KeyId) -> bool) -> Vec<String> {
+        let table = self.table();
+        let has = |entry: &Entry| entry.key.as_ref().is_some_and(&is);
+        table.sessions.iter().filter(|(_, entry)| has(entry)).map(|(id, _)| id.clone()).collect()
     }
 
     /// How all go.

@@ -60,7 +60,7 @@ impl Scene {
     fn play(keys: impl Fn(i64) -> bool) -> (Scene, Arc<Stream>, Result<(), &'static str>) {
         let hub = hub();
         let name = StreamName::new("show").unwrap();
-        let source = Source { protocol: "whip", peer: ([127, 0, 0, 1], 1).into(), client: "test".into() };
+        let source = Source { protocol: "whip", peer: ([127, 0, 0, 1], 1).into(), client: "test".into(), key: None };
         let mut publisher = hub.publish(&name, source).unwrap();
         publisher.expect_layers(&["high".to_owned(), "low".to_owned()]);
         let (high, low) = (config(640, 360), config(320, 180));
