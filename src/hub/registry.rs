@@ -93,13 +93,15 @@ struct Holder {
     session: u64,
     source: Source,
     ended: watch::Sender<Option<Ended>>,
+    /// Of its session: what is said about it elsewhere names it too.
+    span: tracing::Span,
 }
 
 impl Slot {
     /// Ends the publisher, if there is one.
     fn dismiss(&mut self, why: Ended) -> bool {
         let Some(holder) = self.holder.take() else { return false };
-        tracing::info!(stream = %self.stream.name(), peer = %holder.source.peer, %why, "publisher is ended");
+        holder.span.in_scope(|| tracing::info!(stream = %self.stream.name(), %why, "publisher is ended"));
         holder.ended.send_replace(Some(why));
         self.vanished = Instant::now();
         self.stream.lose_publisher();
@@ -148,7 +150,7 @@ impl Hub {
         }
         let session = self.shared.session.fetch_add(1, Ordering::Relaxed) + 1;
         let (tell, ended) = watch::channel(None);
-        let holder = Holder { session, source: source.clone(), ended: tell };
+        let holder = Holder { session, source: source.clone(), ended: tell, span: tracing::Span::current() };
         let stream = match table.names.get_mut(name) {
             Some(slot) => {
                 self.take_over(name, slot, holder)?;
@@ -397,7 +399,7 @@ fn free_if_idle(slot: &mut Slot, now: Instant, allowed: Duration) {
         return;
     }
     if let Some(holder) = slot.holder.take() {
-        tracing::warn!(stream = %slot.stream.name(), peer = %holder.source.peer, ?idle, "no media: the name is freed");
+        holder.span.in_scope(|| tracing::warn!(stream = %slot.stream.name(), ?idle, "no media: the name is freed"));
         holder.ended.send_replace(Some(Ended::Idle(allowed.as_secs().max(1))));
     }
     slot.vanished = now;

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -12,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::chunk::Limits;
 use super::door::{Door, Pass};
@@ -61,6 +63,8 @@ pub struct Shared {
     pub(super) meters: Meters,
     door: Arc<Door>,
     seeds: RandomState,
+    /// So far.
+    sessions: AtomicU64,
 }
 
 impl Shared {
@@ -69,7 +73,7 @@ impl Shared {
         let door = Arc::new(Door::new(settings.max_connections, settings.max_half_open));
         let (meters, seeds) = (Meters::new(), RandomState::new());
         let settings = Current::new(settings);
-        Arc::new(Shared { hub, access, settings, stop, meters, door, seeds })
+        Arc::new(Shared { hub, access, settings, stop, meters, door, seeds, sessions: AtomicU64::new(0) })
     }
 
     /// Other bounds and times, for connections that come from now on.
@@ -126,15 +130,20 @@ async fn connection(socket: TcpStream, address: SocketAddr, pass: Pass, tls: Opt
     let _open = Open::new(&shared.meters);
     let protocol = if tls.is_some() { "rtmps" } else { "rtmp" };
     let peer = Peer { address, protocol, since: Instant::now() };
-    let seed = shared.seeds.hash_one(address);
+    let number = shared.sessions.fetch_add(1, Ordering::Relaxed);
+    let seed = shared.seeds.hash_one((address, number));
+    // Of the highest level, so that its lines are named whatever the level is by then.
+    let session = format!("{seed:016x}");
+    let span = tracing::error_span!("session", protocol, session, peer = %address, stream = tracing::field::Empty);
     let Some(tls) = tls else {
-        return Session::new(socket, peer, pass, shared.clone(), seed).run().await;
+        return Session::new(socket, peer, pass, shared.clone(), seed).run().instrument(span).await;
     };
     match secured(tls, socket, peer, &pass, &shared).await {
-        Ok(stream) => Session::new(stream, peer, pass, shared.clone(), seed).run().await,
+        Ok(stream) => Session::new(stream, peer, pass, shared.clone(), seed).run().instrument(span).await,
         Err(end) => {
+            let _in_span = span.enter();
             end.refusal().into_iter().for_each(|reason| shared.meters.refused(reason));
-            tracing::debug!(peer = %address, protocol, reason = %end, "connection ended");
+            tracing::debug!(reason = %end, "connection ended");
         }
     }
 }

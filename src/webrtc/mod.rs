@@ -436,8 +436,11 @@ impl WebRtc {
         let sdp = answer.to_string();
         let etag = tag(&local);
         let shot = Snapshot::new(&id, name.as_str(), protocol, client.peer.to_string(), client.agent.clone());
+        let span = tracing::error_span!("session", protocol, session = %id, peer = %client.peer, stream = %name);
+        let in_span = span.clone();
         let session = Session {
             id: id.clone(),
+            span,
             transport,
             media,
             shown: Shown::new(shot),
@@ -455,7 +458,7 @@ impl WebRtc {
             Full::Draining => Refusal::Publish(PublishError::Draining),
         })?;
         self.shared.counters.offers(protocol);
-        tracing::debug!(stream = %name, protocol, session = %id, peer = %client.peer, "WebRTC session offered");
+        in_span.in_scope(|| tracing::debug!("WebRTC session offered"));
         Ok(Answered { id, etag, sdp })
     }
 
