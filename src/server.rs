@@ -25,7 +25,7 @@ use crate::hub::{self, Hub};
 use crate::logging::{self, Logging};
 use crate::transcode::{self, Transcoder};
 use crate::webrtc::{self, WebRtc};
-use crate::{metrics, rtmp, tls};
+use crate::{metrics, rtmp, tls, traces};
 
 /// Why the server ended other than as asked.
 #[derive(Debug, thiserror::Error)]
@@ -183,6 +183,10 @@ impl Server {
         let follow = stop.clone();
         server.tasks.spawn(async move { hls.follow(follow).await });
         server.tasks.spawn(transcoder.follow(stop.clone()));
+        let config::Telemetry { endpoint, sample } = config.telemetry.clone();
+        if let Some(sending) = traces::start(&traces::Settings { endpoint, sample }) {
+            server.tasks.spawn(stop.clone().run_until_cancelled_owned(sending));
+        }
         server.tasks.spawn(stop.clone().run_until_cancelled_owned(observe(hub.clone())));
         server.tasks.spawn(stop.clone().run_until_cancelled_owned(end_revoked(access.clone(), hub, webrtc)));
         let (keeper, keep) = (access.clone(), stop.clone());

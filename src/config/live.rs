@@ -105,6 +105,8 @@ const LIVE: &[(&str, When)] = &[
 
 const LISTENER: &str = "addresses are taken when the server starts";
 
+const TRACES: &str = "streams look at the start whether they are traced";
+
 /// Options that need a restart, and why.
 const RESTART: &[(&str, &str)] = &[
     ("http.listen", LISTENER),
@@ -118,6 +120,8 @@ const RESTART: &[(&str, &str)] = &[
     ("tls.cert", "the paths are read when the server starts; another certificate at the same path is taken without"),
     ("tls.key", "the paths are read when the server starts; another key at the same path is taken without"),
     ("data.dir", "files in the directory are in use"),
+    ("telemetry.endpoint", TRACES),
+    ("telemetry.sample", TRACES),
     ("server.threads", "threads are made when the server starts"),
 ];
 

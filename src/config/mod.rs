@@ -35,6 +35,6 @@ pub use live::When;
 pub use load::{Effective, Input, load};
 pub use sections::{
     Access, Admin, Config, Data, Encoder, Hls, Http, Hub, LadderMode, Log, LogFormat, Preset, Rtmp, Server, Takeover,
-    Tls, Transcode, Unpublish, Webrtc,
+    Telemetry, Tls, Transcode, Unpublish, Webrtc,
 };
 pub use units::{BadUnit, Bitrate, Size, Time};

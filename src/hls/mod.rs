@@ -9,6 +9,7 @@ mod rendition;
 mod rung;
 mod segmenter;
 mod sound;
+mod trail;
 mod window;
 
 use std::collections::HashMap;

@@ -13,9 +13,11 @@ use super::packager::{Packaged, Packager, Plan};
 use super::rendition::{self, Rendition};
 use super::rung::{self, Shown};
 use super::segmenter::Output;
+use super::trail::Trail;
 use super::{Media, Progress, Refusal, Reload, Rendered, Settings};
 use crate::hub::{Budget, Cursor, Ladder, Rung, Stream};
 use crate::media::{Config, Frame, Kind, Time};
+use crate::traces;
 
 /// One epoch.
 #[derive(Debug)]
@@ -90,6 +92,7 @@ impl Presentation {
         let mut ladder = stream.ladder();
         let mut rungs = JoinSet::new();
         let mut laid = false;
+        let mut trail = Trail::begin(self.epoch);
         let over = loop {
             let may_lay = !laid && self.opened.borrow().is_some();
             let frame = tokio::select! {
@@ -102,7 +105,10 @@ impl Presentation {
                 }
             };
             match frame {
-                Ok(Some(frame)) => packager.push(frame, &mut packaged),
+                Ok(Some(frame)) => {
+                    trail.iter_mut().for_each(|trail| trail.frame(&frame));
+                    packager.push(frame, &mut packaged);
+                }
                 Ok(None) => break Over::Ended,
                 Err(lagged) => {
                     metrics::counter!("headwater_hub_readers_lagged_total").increment(1);
@@ -110,7 +116,11 @@ impl Presentation {
                     break Over::Renew;
                 }
             }
+            let followed = trail.as_mut().and_then(|trail| trail.about_to_publish(&packaged, stream, name_of));
             self.deliver(&mut packaged, stream, settings, budget);
+            if let Some(path) = followed {
+                traces::packaged(&path);
+            }
             if packager.hopeless() {
                 tracing::warn!(stream = %stream.name(), "frames come farther apart than parts may last; the stream starts anew");
                 break Over::Renew;
@@ -224,6 +234,10 @@ impl Presentation {
 
 /// How long rungs may go on when the source has ended: what their encoders still hold comes within this time.
 const FAREWELL: Duration = Duration::from_secs(3);
+
+fn name_of(kind: Kind) -> &'static str {
+    if kind == Kind::Video { VIDEO } else { AUDIO }
+}
 
 const NOT_YET: Refusal = Refusal::NotYet {
     reason: "the stream is starting: its first segment is not complete",

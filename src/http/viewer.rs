@@ -24,6 +24,7 @@ use super::route::Route;
 use super::signalling::{self, Ends, Signalling};
 use super::{Source, directives, media, playlist, still};
 use crate::hls::Reload;
+use crate::traces;
 
 /// Everything an answer to a viewer is made from.
 #[derive(Debug)]
@@ -96,6 +97,7 @@ impl<S: Source> Viewer<S> {
             Route::Still { name } => Ok(still::response(self.source.still(name)?, asked)),
             Route::Media { name, epoch, rendition, file } => {
                 let media = self.held(pin!(self.source.media(name, epoch, rendition, file))).await?;
+                traces::sent(asked.path());
                 media::response(media, asked)
             }
         }
