@@ -13,14 +13,16 @@
 //! | [`config`] | file, environment and arguments, and nothing else reads those | acts on them |
 //! | [`access`] | who may publish, watch and administer: names, keys, grants | logs a secret |
 //! | [`events`] | what happened, in order, for whoever follows | waits for a reader |
+//! | [`current`] | values that are replaced while they are in use | knows what they mean |
 //! | [`logging`] | log lines: filter, format, standard error | knows what is logged |
 //! | [`metrics`] | the names of all counters, and their rendering | counts |
+//! | [`traces`] | single parts' way through the server, for OpenTelemetry | is waited for |
 //! | [`server`] | builds and wires everything in order; drains on shutdown | decides about media |
 //!
 //! Who may import whom (kept by `tests/architecture.rs`):
 //!
 //! ```text
-//! media <- hub <- { rtmp  hls  transcode  webrtc } <- http <- server <- main        access, config, events, logging, metrics, tls: leaves
+//! media <- hub <- { rtmp  hls  transcode  webrtc } <- http <- server <- main        access, config, current, events, logging, metrics, tls, traces: leaves
 //! ```
 //!
 //! A frame's journey: `rtmp::chunk` (bytes to message) -> `media::flv` (message to [`media::Frame`]) ->
@@ -29,6 +31,7 @@
 
 pub mod access;
 pub mod config;
+pub mod current;
 pub mod events;
 pub mod hls;
 pub mod http;
@@ -39,5 +42,6 @@ pub mod metrics;
 pub mod rtmp;
 pub mod server;
 pub mod tls;
+pub mod traces;
 pub mod transcode;
 pub mod webrtc;

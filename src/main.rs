@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use headwater::config::{Action, Effective, Invocation};
+use headwater::config::{Action, Control, Effective, Invocation};
+use headwater::events::Events;
 use headwater::{logging, server, transcode};
 
 /// Media is allocated on one thread and freed on another, and the one that allocated it may sleep from then on: jemalloc
@@ -17,27 +18,33 @@ fn main() -> ExitCode {
     if let Action::Worker { probe } = &invocation.action {
         return transcode::worker::run(probe.as_deref());
     }
-    match (invocation.load(), &invocation.action) {
-        (Err(errors), _) => fail(&errors, CONFIGURATION),
-        (Ok(effective), Action::Check) => check(&effective),
-        (Ok(effective), _) => serve(effective),
+    match invocation.action {
+        Action::Check { diff } => match invocation.load() {
+            Ok(effective) => check(&effective, diff),
+            Err(errors) => fail(&errors, CONFIGURATION),
+        },
+        _ => match Control::load(invocation, Events::new()) {
+            Ok(control) => serve(control),
+            Err(errors) => fail(&errors, CONFIGURATION),
+        },
     }
 }
 
-fn check(effective: &Effective) -> ExitCode {
+fn check(effective: &Effective, diff: bool) -> ExitCode {
     let read = effective.file.as_ref().map_or("no file read".to_owned(), |file| format!("file {}", file.display()));
+    let shown = if diff { effective.show_changes() } else { effective.show() };
     // A reader that went away has seen enough.
-    let _ = write!(std::io::stdout().lock(), "configuration ok ({read})\n{}", effective.show());
+    let _ = write!(std::io::stdout().lock(), "configuration ok ({read})\n{shown}");
     ExitCode::SUCCESS
 }
 
-fn serve(effective: Effective) -> ExitCode {
-    let log = &effective.config.log;
+fn serve(control: Control) -> ExitCode {
+    let log = control.configured().config.log;
     let logging = match logging::init(&log.level, log.format) {
         Ok(logging) => logging,
         Err(error) => return fail(&error, CONFIGURATION),
     };
-    let served = server::run(effective.config);
+    let served = server::run(&control, &logging);
     drop(logging);
     match served {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,9 @@
 //! Builds and wires everything in order, says where it listens, and drains on shutdown. `main` calls [`run`]; tests use
 //! [`Server`]. Decides nothing about media.
 
+mod apply;
+mod reload;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -13,14 +16,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{self, Access, KeyId, Network};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Control};
+use crate::current::Current;
 use crate::events::Events;
 use crate::hls::{self, Hls};
 use crate::http::{self, Admin, Edge, Parts, Reach};
 use crate::hub::{self, Hub};
+use crate::logging::{self, Logging};
 use crate::transcode::{self, Transcoder};
 use crate::webrtc::{self, WebRtc};
-use crate::{metrics, rtmp, tls};
+use crate::{metrics, rtmp, tls, traces};
 
 /// Why the server ended other than as asked.
 #[derive(Debug, thiserror::Error)]
@@ -75,26 +80,29 @@ impl Error {
     }
 }
 
-/// Serves until told to stop by SIGTERM or SIGINT; a second one ends at once.
-pub fn run(config: Config) -> Result<(), Error> {
+/// Serves until told to stop by SIGTERM or SIGINT; a second one ends at once. SIGHUP, and another configuration file, are
+/// taken on while it serves.
+pub fn run(control: &Control, logging: &Logging) -> Result<(), Error> {
     metrics::install().map_err(|error| Error::Start(error.to_string()))?;
     // Ingest and packaging have threads of their own: a burst of viewers on the edge's threads never holds up a publisher.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads(config.server.threads))
+        .worker_threads(threads(control.configured().config.server.threads))
         .thread_name("media")
         .enable_all()
         .build()
         .map_err(|error| Error::Start(error.to_string()))?;
     let ended = runtime.block_on(async {
-        let drain = config.server.drain.get();
-        let server = Server::start(config).await?;
+        let server = Server::start_with(control.clone(), Some(logging.tuning())).await?;
         let mut signals = Signals::new().map_err(|error| Error::Start(error.to_string()))?;
+        let hangups = signal(SignalKind::hangup()).map_err(|error| Error::Start(error.to_string()))?;
         let asked = server.admin.asked_to_drain();
         let name = tokio::select! {
             name = signals.next() => name,
             () = asked.cancelled() => "the operator",
+            never = reload::follow(control, hangups) => match never {},
         };
         tracing::info!(signal = name, "draining: no new work; a second signal ends at once");
+        let drain = control.configured().config.server.drain.get();
         tokio::select! {
             () = server.drain(drain) => tracing::info!("drained"),
             name = signals.next() => tracing::warn!(signal = name, "ended at once"),
@@ -121,12 +129,19 @@ pub struct Server {
 impl Server {
     /// Starts everything, on the present runtime and on the edge's threads. Nothing runs if any of it cannot.
     pub async fn start(config: Config) -> Result<Server, Error> {
+        Server::start_with(Control::fixed(config, Events::new()), None).await
+    }
+
+    /// The same; later changes of the configuration are taken on, and those of `[log]` by `logging`.
+    pub async fn start_with(control: Control, logging: Option<logging::Tuning>) -> Result<Server, Error> {
+        let config = control.configured().config;
         std::fs::create_dir_all(&config.data.dir)
             .map_err(|source| Error::Data { path: config.data.dir.clone(), source })?;
         let certificates = certificates(&config.tls)?;
-        let events = Events::new();
+        let events = control.events().clone();
         let hub = Hub::telling(hub_settings(&config), events.clone());
-        let transcoder = transcoder(&config, &hub)?;
+        let program = program(&config)?;
+        let transcoder = Transcoder::new(hub.clone(), transcode_settings(&config, &program));
         let hls = Hls::new(hub.clone(), hls_settings(&config.hls));
         let plain = bind(config.rtmp.listen, "rtmp.listen")?;
         let secure = config.rtmp.tls_listen.map(|addr| bind(addr, "rtmp.tls_listen")).transpose()?;
@@ -134,14 +149,14 @@ impl Server {
         let rtmps = certificates.as_ref().map(|c| c.for_rtmp()).transpose()?;
         let webrtc = config.webrtc.enabled.then(|| WebRtc::start(webrtc_settings(&config), hub.clone())).transpose()?;
         let access = Access::open(access_settings(&config)?, events.clone())?;
-        let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone())).transpose()?;
+        let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone()));
         let viewers = http::Viewers::new(viewer_policy(&config), access.play_secret(), webrtc.clone(), events.clone());
         let edge =
             Edge::start(http_settings(&config), hls.clone(), https, signalling, (access.clone(), viewers.clone()))?;
         let shown = Parts {
             hub: hub.clone(),
             hls: hls.clone(),
-            transcoder: transcoder.clone(),
+            transcoder: Some(transcoder.clone()),
             webrtc: webrtc.clone(),
             access: access.clone(),
             viewers: viewers.clone(),
@@ -149,11 +164,26 @@ impl Server {
             data: config.data.dir.clone(),
             metrics_token: config.admin.metrics_token.clone(),
             reach: reach(&config, &edge, &plain),
+            control: control.clone(),
         };
         let admin = Admin::start(config.admin.listen, shown, &edge)?;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
+        let rtmp = rtmp::Shared::new(hub.clone(), access.clone(), rtmp_settings(&config.rtmp), stop.clone());
+        let reload_interval = Current::new(config.tls.reload_interval.get());
+        control.apply_with(apply::to(apply::Parts {
+            hub: hub.clone(),
+            hls: hls.clone(),
+            transcoder: transcoder.clone(),
+            program,
+            webrtc: webrtc.clone(),
+            edge: edge.tuning(),
+            rtmp: rtmp.clone(),
+            reload_interval: reload_interval.clone(),
+            access: access.clone(),
+            logging,
+        }));
         let server = Server {
             hub: hub.clone(),
             access: access.clone(),
@@ -170,8 +200,10 @@ impl Server {
         let follow = stop.clone();
         server.tasks.spawn(stop.clone().run_until_cancelled_owned(viewers.keep(hls.clone())));
         server.tasks.spawn(async move { hls.follow(follow).await });
-        if let Some(transcoder) = transcoder {
-            server.tasks.spawn(transcoder.follow(stop.clone()));
+        server.tasks.spawn(transcoder.follow(stop.clone()));
+        let config::Telemetry { endpoint, sample } = config.telemetry.clone();
+        if let Some(sending) = traces::start(&traces::Settings { endpoint, sample }) {
+            server.tasks.spawn(stop.clone().run_until_cancelled_owned(sending));
         }
         server.tasks.spawn(stop.clone().run_until_cancelled_owned(observe(hub.clone())));
         server.tasks.spawn(stop.clone().run_until_cancelled_owned(server.admin.watch()));
@@ -179,10 +211,9 @@ impl Server {
         let (keeper, keep) = (access.clone(), stop.clone());
         server.tasks.spawn(async move { keeper.keep(keep).await });
         if let Some(certificates) = certificates {
-            let interval = config.tls.reload_interval.get();
-            server.tasks.spawn(stop.clone().run_until_cancelled_owned(certificates.watch(interval)));
+            server.tasks.spawn(stop.clone().run_until_cancelled_owned(certificates.watch(reload_interval)));
         }
-        let server = server.ingest(&config, access, plain, secure.zip(rtmps))?;
+        let server = server.ingest(&config, &rtmp, plain, secure.zip(rtmps))?;
         server.announce(&config);
         Ok(server)
     }
@@ -232,11 +263,10 @@ impl Server {
     fn ingest(
         mut self,
         config: &Config,
-        access: Access,
+        shared: &Arc<rtmp::Shared>,
         plain: TcpListener,
         secure: Option<(TcpListener, Arc<rustls::ServerConfig>)>,
     ) -> Result<Server, Error> {
-        let shared = rtmp::Shared::new(self.hub.clone(), access, rtmp_settings(&config.rtmp), self.stop.clone());
         let listeners = [Some((plain, None, "rtmp.listen")), secure.map(|(l, tls)| (l, Some(tls), "rtmp.tls_listen"))];
         for (listener, tls, option) in listeners.into_iter().flatten() {
             let addr =
@@ -453,22 +483,21 @@ fn hls_settings(config: &config::Hls) -> hls::Settings {
     }
 }
 
-/// None where neither rungs nor stills are wanted of any stream.
-fn transcoder(config: &Config, hub: &Hub) -> Result<Option<Transcoder>, Error> {
-    let options = &config.transcode;
-    let stills = Some(options.thumbnails.get()).filter(|interval| !interval.is_zero());
-    if !options.makes_ladders() && stills.is_none() {
-        return Ok(None);
-    }
+/// How workers are started. The path is asked for once: a program that was replaced meanwhile has another.
+fn program(config: &Config) -> Result<transcode::Program, Error> {
     let path = std::env::current_exe().map_err(|error| Error::Start(format!("no path to this program: {error}")))?;
     let data = std::path::absolute(&config.data.dir).unwrap_or_else(|_| config.data.dir.clone());
+    let registry = (!config::names_gstreamer_registry()).then(|| data.join("gstreamer-registry.bin"));
+    Ok(transcode::Program { path, registry })
+}
+
+fn transcode_settings(config: &Config, program: &transcode::Program) -> transcode::Settings {
+    let options = &config.transcode;
     let chosen = options.clone();
-    let settings = transcode::Settings {
-        program: transcode::Program {
-            path,
-            registry: (!config::names_gstreamer_registry()).then(|| data.join("gstreamer-registry.bin")),
-        },
+    transcode::Settings {
+        program: program.clone(),
         choose: Arc::new(move |stream| rules(&chosen, stream)),
+        ladders: options.makes_ladders(),
         idle: options.idle.get(),
         encoder: Some(options.encoder.to_string()).filter(|name| name != "auto"),
         preset: options.preset.to_string(),
@@ -477,10 +506,9 @@ fn transcoder(config: &Config, hub: &Hub) -> Result<Option<Transcoder>, Error> {
         nice: i32::from(options.nice),
         max_ladders: options.max_ladders,
         log_bytes: config.hub.stream_memory.bytes(),
-        stills,
+        stills: Some(options.thumbnails.get()).filter(|interval| !interval.is_zero()),
         still_width: options.thumbnail_width,
-    };
-    Ok(Some(Transcoder::new(hub.clone(), settings)))
+    }
 }
 
 /// The ladder of one stream.
@@ -512,17 +540,15 @@ fn webrtc_settings(config: &Config) -> webrtc::Settings {
     }
 }
 
-fn signalling(config: &Config, webrtc: WebRtc, access: Access) -> Result<http::Signalling, Error> {
-    let server = |text: &String| {
-        let config::IceServer { url, username, credential } = config::ice_server(text).map_err(Error::Start)?;
-        Ok(http::IceServer { url, username, credential })
-    };
-    Ok(http::Signalling {
-        webrtc,
-        access,
-        ice_servers: config.webrtc.ice_servers.iter().map(server).collect::<Result<_, Error>>()?,
-        wait: config.webrtc.wait.get(),
-    })
+fn signalling(config: &Config, webrtc: WebRtc, access: Access) -> http::Signalling {
+    http::Signalling { webrtc, access, offers: Current::new(offers(config)) }
+}
+
+fn offers(config: &Config) -> http::Offers {
+    // One that cannot be read was refused before.
+    let servers = config.webrtc.ice_servers.iter().filter_map(|text| config::ice_server(text).ok());
+    let server = |config::IceServer { url, username, credential }| http::IceServer { url, username, credential };
+    http::Offers { ice_servers: servers.map(server).collect(), wait: config.webrtc.wait.get() }
 }
 
 fn rtmp_settings(config: &config::Rtmp) -> rtmp::Settings {

@@ -14,6 +14,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use crate::current::Current;
+
 /// The certificate in use. Cheap to clone; all clones, and all configurations made from them, swap together.
 #[derive(Clone, Debug)]
 pub struct Certificates {
@@ -62,10 +64,16 @@ impl Certificates {
     /// Looks at the files at every interval and reloads them when they changed; never ends. What cannot be used is
     /// logged once and tried again at the next change, so that a renewal that writes one file after the other is taken
     /// when both are there.
-    pub async fn watch(self, interval: Duration) {
+    pub async fn watch(self, interval: Current<Duration>) {
         let mut seen = self.shared.first;
+        let mut changes = interval.follow();
         loop {
-            tokio::time::sleep(interval).await;
+            let every = **changes.borrow_and_update();
+            // Another interval begins at once, with another wait.
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                Ok(()) = changes.changed() => continue,
+            }
             let this = self.clone();
             // Files may be on a disk that sleeps, so not on a thread that serves.
             let looked = tokio::task::spawn_blocking(move || this.look(seen)).await;
@@ -247,7 +255,7 @@ mod tests {
         let files = Files::new();
         let certificates = files.load().unwrap();
         let first = leaf(&certificates);
-        let watch = tokio::spawn(certificates.clone().watch(Duration::from_secs(1)));
+        let watch = tokio::spawn(certificates.clone().watch(Current::new(Duration::from_secs(1))));
         files.renew();
         for _ in 0..1000 {
             tokio::time::sleep(Duration::from_secs(1)).await;

@@ -232,6 +232,32 @@ async fn a_rung_is_held_on_and_off() {
 }
 
 #[tokio::test]
+async fn a_configuration_is_shown_tried_and_changed() {
+    let server = Headwater::start(&[]).await;
+    let option = async |name: &str| {
+        let shown = value(&server.admin("/api/v1/config").await);
+        shown["options"].as_array().unwrap().iter().find(|option| option["name"] == name).unwrap().clone()
+    };
+    assert_eq!(option("hub.media_idle").await["value"], "5s");
+    assert_eq!(option("admin.token").await["value"], "");
+    let post = async |what: &str, changes: Value| {
+        let body = json!({ "changes": changes }).to_string();
+        value(&server.administer("POST", &format!("/api/v1/config/{what}"), &body).await)
+    };
+    let wrong = post("validate", json!({ "hub.media_idle": "soon", "hub.nothing": "1" })).await;
+    assert_eq!((&wrong["ok"], wrong["errors"].as_array().unwrap().len()), (&json!(false), 2), "{wrong}");
+    let tried = post("validate", json!({ "hub.media_idle": "7s", "server.threads": "3" })).await;
+    let live: Vec<bool> = tried["diff"].as_array().unwrap().iter().map(|one| one["live"].as_bool().unwrap()).collect();
+    assert_eq!(live.iter().filter(|live| **live).count(), 1, "{tried}");
+    assert_eq!(option("hub.media_idle").await["value"], "5s", "what is tried changes nothing");
+    let made = post("apply", json!({ "hub.media_idle": "7s" })).await;
+    assert_eq!(made["applied"], json!(["hub.media_idle"]), "{made}");
+    assert_eq!(option("hub.media_idle").await["value"], "7s");
+    assert_eq!(post("apply", json!({ "hub.media_idle": null })).await["ok"], true);
+    assert_eq!(option("hub.media_idle").await["value"], "5s");
+}
+
+#[tokio::test]
 async fn the_operator_sends_the_server_home() {
     let mut server = Headwater::start(&[]).await;
     let shown = value(&server.admin("/api/v1/server").await);

@@ -56,6 +56,20 @@ fn without_a_file_the_defaults_are_checked() {
 }
 
 #[test]
+fn what_differs_from_the_defaults_is_shown_with_when_it_would_hold() {
+    let folder = folder_with("h.toml", "[hls]\nwindow = \"60s\"\n[server]\nthreads = 2\n");
+    let stdout = good(headwater(&folder).args(["check", "--diff", "--config", "h.toml"]));
+    let lines: Vec<&str> = stdout.lines().skip(1).collect();
+    assert_eq!(
+        lines,
+        [
+            "hls.window: 30s -> 60s (for streams that start from now on)",
+            "server.threads: 0 -> 2 (after a restart: threads are made when the server starts)",
+        ]
+    );
+}
+
+#[test]
 fn the_documented_file_is_checked() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/headwater.toml");
     let stdout = good(headwater(&folder()).arg("--config").arg(&path).arg("check"));

@@ -257,6 +257,11 @@ fn what_options_ask_of_each_other_is_told_where_it_was_set() {
         ),
         ("[rtmp]\nmax_message = \"32MiB\"", "h.toml:2:15: rtmp.max_message: 32MiB is too much; write at most 16MiB"),
         ("[http]\nwrite_timeout = \"0s\"", "h.toml:2:17: http.write_timeout: 0s is too little; write at least 100ms"),
+        (
+            "[telemetry]\nendpoint = \"https://collector\"",
+            "h.toml:2:12: telemetry.endpoint: \"https://collector\" is no address of a collector; write it as http://127.0.0.1:4318, without TLS, or leave it empty to switch it off",
+        ),
+        ("[telemetry]\nsample = 0", "h.toml:2:10: telemetry.sample: 0 is too little; write at least 1"),
         ("[data]\ndir = \"\"", "h.toml:2:7: data.dir: no directory is given; write it as ./data"),
     ];
     for (text, said) in cases {

@@ -202,8 +202,14 @@ impl Access {
 
     /// Puts other configured keys and another policy in the place of those that hold. What keys opened that are gone ends;
     /// other sessions go on.
-    pub fn configure(&self, keys: &[Key], policy: Policy) {
-        *self.shared.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    pub fn configure(&self, keys: &[Key], mut policy: Policy) {
+        let mut present = self.shared.policy.write().unwrap_or_else(PoisonError::into_inner);
+        if policy.admin_token.is_none() && self.shared.admin.is_none() {
+            // One is made at the start alone: until then the operator has only this one.
+            policy.admin_token.clone_from(&present.admin_token);
+        }
+        *present = Arc::new(policy);
+        drop(present);
         self.shared.keys.configure(keys);
     }
 

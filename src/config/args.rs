@@ -4,12 +4,13 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::error::{Error, Errors, Origin};
 use super::file::File;
 use super::load::{self, Effective, FILE_VARIABLE, Input};
 use super::options::{self, Spec};
+use super::overrides;
 use super::units::{Size, Time};
 
 /// What the process is asked to do.
@@ -18,7 +19,10 @@ pub enum Action {
     /// Serve until told to stop.
     Serve,
     /// Say whether the configuration is right, and what it is.
-    Check,
+    Check {
+        /// Say what differs from the defaults, and from when other values would hold in a running server.
+        diff: bool,
+    },
     /// Be a worker process of a server that has started this one; without any configuration.
     Worker {
         /// Say what works on this machine with this speed preset of x264, and end.
@@ -53,7 +57,7 @@ impl Invocation {
     ) -> Result<Invocation, clap::Error> {
         let matches = command().try_get_matches_from(arguments)?;
         let action = match matches.subcommand() {
-            Some(("check", _)) => Action::Check,
+            Some(("check", check)) => Action::Check { diff: check.get_flag("diff") },
             Some(("worker", worker)) => Action::Worker { probe: worker.get_one("probe").cloned() },
             _ => Action::Serve,
         };
@@ -69,6 +73,11 @@ impl Invocation {
 
     /// Reads the file, if there is one, and puts everything together.
     pub fn load(&self) -> Result<Effective, Errors> {
+        self.read().map(|(_, effective)| effective)
+    }
+
+    /// The same, with the layers that it was made of.
+    pub(super) fn read(&self) -> Result<(Input, Effective), Errors> {
         let mut errors = Vec::new();
         let mut input = Input { flags: self.flags.clone(), ..Input::default() };
         for (name, value) in &self.environment {
@@ -86,11 +95,23 @@ impl Invocation {
             Ok(file) => input.file = file,
             Err(error) => errors.push(error),
         }
+        match File::read_if_any(&overrides::path(&input)) {
+            Ok(file) => input.overrides = file,
+            Err(error) => errors.push(error),
+        }
         match load::load(&input) {
-            Ok(effective) if errors.is_empty() => Ok(effective),
+            Ok(effective) if errors.is_empty() => Ok((input, effective)),
             Ok(_) => Err(Errors::new(errors)),
             Err(more) => Err(Errors::new(errors.into_iter().chain(more.iter().cloned()).collect())),
         }
+    }
+
+    /// The file that [`Invocation::load`] would read now.
+    pub fn file(&self) -> Option<PathBuf> {
+        let named = |(name, value): &(OsString, OsString)| {
+            (name == FILE_VARIABLE).then(|| (FILE_VARIABLE.to_owned(), value.to_string_lossy().into_owned()))
+        };
+        self.path(&Input { environment: self.environment.iter().filter_map(named).collect(), ..Input::default() })
     }
 
     /// An empty variable names no file: that is how many tools write one that is not set.
@@ -113,8 +134,13 @@ fn command() -> Command {
         .value_parser(clap::value_parser!(PathBuf))
         .global(true)
         .help("Configuration file [default: config/headwater.toml or /etc/headwater/headwater.toml, if one exists]");
-    let check =
-        Command::new("check").about("Check the configuration, print it with the origin of each value, and exit");
+    let diff = Arg::new("diff")
+        .long("diff")
+        .action(ArgAction::SetTrue)
+        .help("Print only what differs from the defaults, and whether a running server takes it on");
+    let check = Command::new("check")
+        .about("Check the configuration, print it with the origin of each value, and exit")
+        .arg(diff);
     let probe = Arg::new("probe").long("probe").value_name("PRESET");
     let worker =
         Command::new("worker").about("For the server's own use: make the rungs of a stream").hide(true).arg(probe);

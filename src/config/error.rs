@@ -11,6 +11,8 @@ pub enum Origin {
     Default,
     /// In the configuration file, at a line and a column, both from 1; the column counts characters.
     File(Arc<PathBuf>, Option<(usize, usize)>),
+    /// Through the API, which wrote it to the data directory.
+    Api,
     /// In this environment variable.
     Environment(String),
     /// By this flag, written without its dashes.
@@ -23,6 +25,7 @@ impl fmt::Display for Origin {
             Origin::Default => f.write_str("built-in default"),
             Origin::File(path, Some((line, column))) => write!(f, "{}:{line}:{column}", path.display()),
             Origin::File(path, None) => write!(f, "{}", path.display()),
+            Origin::Api => f.write_str("set by the API"),
             Origin::Environment(name) => write!(f, "environment {name}"),
             Origin::Flag(name) => write!(f, "--{name}"),
         }
@@ -45,7 +48,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.origin)?;
         match (&self.origin, &self.option) {
-            (Origin::File(..) | Origin::Default, Some(option)) => write!(f, "{option}: {}", self.problem),
+            (Origin::File(..) | Origin::Default | Origin::Api, Some(option)) => write!(f, "{option}: {}", self.problem),
             _ => f.write_str(&self.problem),
         }
     }
@@ -62,8 +65,9 @@ impl Errors {
         errors.sort_by_key(|error| match &error.origin {
             Origin::Default => (0, None),
             Origin::File(_, place) => (1, *place),
-            Origin::Environment(_) => (2, None),
-            Origin::Flag(_) => (3, None),
+            Origin::Api => (2, None),
+            Origin::Environment(_) => (3, None),
+            Origin::Flag(_) => (4, None),
         });
         Errors(errors)
     }

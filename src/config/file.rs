@@ -35,6 +35,16 @@ impl File {
         })
     }
 
+    /// Reads a file that need not be there.
+    pub(super) fn read_if_any(path: &Path) -> Result<Option<File>, Error> {
+        if path.try_exists().unwrap_or(true) { File::read(path).map(Some) } else { Ok(None) }
+    }
+
+    /// Its text.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The first of the usual places that has a file.
     pub fn usual() -> Option<&'static Path> {
         USUAL.iter().map(Path::new).find(|path| path.is_file())

@@ -1,9 +1,11 @@
-//! Puts the layers over each other: defaults, file, environment, flags. Every setting is first tried alone, so that each
+//! Puts the layers over each other: defaults, file, what the API set, environment, flags. Every setting is first tried alone, so that each
 //! wrong one is reported at its own place and none hides another; then all are taken together and checked as a whole.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -21,6 +23,8 @@ use super::validate;
 pub struct Input {
     /// The configuration file, if there is one.
     pub file: Option<File>,
+    /// What the API set, written as the configuration file is.
+    pub overrides: Option<File>,
     /// Environment variables; those that do not start with `HEADWATER_` are passed over.
     pub environment: Vec<(String, String)>,
     /// Flags without their dashes, and their values.
@@ -35,12 +39,23 @@ pub struct Effective {
     /// The file that was read.
     pub file: Option<PathBuf>,
     origins: BTreeMap<&'static str, Origin>,
+    /// Of the text that each value was read from, so that another secret is noticed that shows the same dots. The hash is
+    /// this process's own, and says nothing about the text.
+    prints: BTreeMap<&'static str, u64>,
 }
 
 impl Effective {
     /// Where the value of an option (`rtmp.listen`) was set.
     pub fn origin(&self, option: &str) -> &Origin {
         self.origins.get(option).unwrap_or(&Origin::Default)
+    }
+
+    pub(super) fn fixed(config: Config) -> Effective {
+        Effective { config, file: None, origins: BTreeMap::new(), prints: BTreeMap::new() }
+    }
+
+    pub(super) fn print(&self, option: &str) -> Option<u64> {
+        self.prints.get(option).copied()
     }
 }
 
@@ -50,6 +65,10 @@ pub fn load(input: &Input) -> Result<Effective, Errors> {
     let mut settings = Vec::new();
     if let Some(file) = &input.file {
         settings.extend(file.settings(&mut errors));
+    }
+    if let Some(overrides) = &input.overrides {
+        let set = overrides.settings(&mut errors).into_iter().map(|set| Setting { origin: Origin::Api, ..set });
+        settings.extend(set);
     }
     settings.extend(environment(&input.environment, &mut errors));
     settings.extend(flags(&input.flags, &mut errors));
@@ -62,6 +81,19 @@ pub fn load(input: &Input) -> Result<Effective, Errors> {
     let effective = merge(settings, file, &mut errors);
     errors.extend(validate::check(&effective));
     if errors.is_empty() { Ok(effective) } else { Err(Errors::new(errors)) }
+}
+
+/// The directory that what the API set is in: the layers above and below it name it, never it itself.
+pub(super) fn data_dir(input: &Input) -> PathBuf {
+    let mut nobody_listens = Vec::new();
+    let mut settings = input.file.as_ref().map(|file| file.settings(&mut nobody_listens)).unwrap_or_default();
+    settings.extend(environment(&input.environment, &mut Vec::new()));
+    settings.extend(flags(&input.flags, &mut Vec::new()));
+    let dir = settings.iter().rev().find(|setting| setting.spec.name == DATA_DIR);
+    match dir.map(|setting| setting.value.get_ref()) {
+        Some(DeValue::String(dir)) if !dir.is_empty() => PathBuf::from(dir.as_ref()),
+        _ => Config::default().data.dir,
+    }
 }
 
 /// One value of one option in one layer.
@@ -197,12 +229,23 @@ fn merge(settings: Vec<Setting<'_>>, file: Option<PathBuf>, errors: &mut Vec<Err
         origins.insert(setting.spec.name.as_str(), setting.origin);
         insert(&mut table, setting.spec, setting.value);
     }
+    let prints = prints(&table);
     let config = Config::deserialize(toml::Deserializer::from(Spanned::new(0..0, table))).unwrap_or_else(|error| {
         // Unreachable while options do not depend on each other in serde; said all the same.
         errors.push(Error { origin: Origin::Default, option: None, problem: error.message().to_owned() });
         Config::default()
     });
-    Effective { config, file, origins }
+    Effective { config, file, origins, prints }
+}
+
+/// Hashes of what was written, without where it stood.
+fn prints(table: &DeTable<'_>) -> BTreeMap<&'static str, u64> {
+    static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    let table = Spanned::new(0..0, table.clone());
+    let table = toml::Table::deserialize(toml::Deserializer::from(table)).unwrap_or_default();
+    let value = |spec: &'static Spec| Some((spec, table.get(&spec.section)?.get(&spec.key)?.to_string()));
+    let written = options::all().iter().filter_map(value);
+    written.map(|(spec, text)| (spec.name.as_str(), STATE.hash_one(text))).collect()
 }
 
 fn insert<'i>(table: &mut DeTable<'i>, spec: &'static Spec, value: Spanned<DeValue<'i>>) {
@@ -215,6 +258,9 @@ fn insert<'i>(table: &mut DeTable<'i>, spec: &'static Spec, value: Spanned<DeVal
 
 /// Names the configuration file instead of `--config`; the one variable that is no option.
 pub(super) const FILE_VARIABLE: &str = "HEADWATER_CONFIG";
+
+/// Where files of the server are.
+pub(super) const DATA_DIR: &str = "data.dir";
 
 /// Does not repeat what was written: it may be a list of secrets.
 const NO_LIST: &str = "this list is not written as config/headwater.toml shows it; write it in TOML like there";

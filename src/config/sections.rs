@@ -38,6 +38,8 @@ pub struct Config {
     pub transcode: Transcode,
     /// What is written to standard error.
     pub log: Log,
+    /// What a collector is told.
+    pub telemetry: Telemetry,
     /// The process as a whole.
     pub server: Server,
 }
@@ -437,6 +439,22 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Log {
         Log { level: "info".to_owned(), format: LogFormat::Auto }
+    }
+}
+
+/// `[telemetry]`: traces for OpenTelemetry.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// Where a collector takes OTLP over HTTP; empty is off.
+    pub endpoint: String,
+    /// One part of so many is followed.
+    pub sample: u64,
+}
+
+impl Default for Telemetry {
+    fn default() -> Telemetry {
+        Telemetry { endpoint: String::new(), sample: 100 }
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) fn check(effective: &Effective) -> Vec<Error> {
     packaging(config, &mut findings);
     transcoding(config, &mut findings);
     level(config, &mut findings);
+    telemetry(config, &mut findings);
     findings.errors
 }
 
@@ -271,6 +272,15 @@ fn transcoding(config: &Config, findings: &mut Findings<'_>) {
     }
     findings.at_least("transcode.thumbnail_width", transcode.thumbnail_width, 64);
     findings.at_most("transcode.thumbnail_width", transcode.thumbnail_width, 1_920);
+}
+
+fn telemetry(config: &Config, findings: &mut Findings<'_>) {
+    let endpoint = &config.telemetry.endpoint;
+    if !endpoint.is_empty() && !crate::traces::is_endpoint(endpoint) {
+        let remedy = "write it as http://127.0.0.1:4318, without TLS, or leave it empty to switch it off";
+        findings.add(&["telemetry.endpoint"], format!("{endpoint:?} is no address of a collector; {remedy}"));
+    }
+    findings.at_least("telemetry.sample", config.telemetry.sample, 1);
 }
 
 /// A misspelt level would pass for the name of a module and silence the log.

@@ -9,6 +9,7 @@ mod rendition;
 mod rung;
 mod segmenter;
 mod sound;
+mod trail;
 mod window;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::current::Current;
 use crate::hub::{Event, From, Hub, Stream};
 use crate::media::Time;
 use presentation::{Over, Presentation};
@@ -103,7 +105,7 @@ pub struct Hls {
 #[derive(Debug)]
 struct Shared {
     hub: Hub,
-    settings: Settings,
+    settings: Current<Settings>,
     names: RwLock<HashMap<String, Shown>>,
 }
 
@@ -119,7 +121,12 @@ const NO_STREAM: Refusal = Refusal::NotFound("no such stream on air");
 impl Hls {
     /// With no presentations yet.
     pub fn new(hub: Hub, settings: Settings) -> Hls {
-        Hls { shared: Arc::new(Shared { hub, settings, names: RwLock::default() }) }
+        Hls { shared: Arc::new(Shared { hub, settings: Current::new(settings), names: RwLock::default() }) }
+    }
+
+    /// Other settings: the linger time at once, all others from the next start of a stream on, for playlists promise them.
+    pub fn apply(&self, settings: Settings) {
+        self.shared.settings.set(settings);
     }
 
     /// Packages every stream of the hub until stopped. Run once.
@@ -157,13 +164,13 @@ impl Hls {
     /// `plain`: name the ordinary HLS view (`ll=0`) of each media playlist.
     pub async fn multivariant(&self, name: &str, plain: bool) -> Result<Rendered, Refusal> {
         let presentation = self.newest(name).ok_or(NO_STREAM)?;
-        presentation.multivariant(plain, self.shared.settings.start_timeout).await
+        presentation.multivariant(plain).await
     }
 
     /// A media playlist; held as the directives ask. `rendition` is the file name without `.m3u8`.
     pub async fn playlist(&self, name: &str, rendition: &str, reload: Reload) -> Result<Rendered, Refusal> {
         let presentation = self.newest(name).ok_or(NO_STREAM)?;
-        presentation.playlist(rendition, reload, self.shared.settings.start_timeout).await
+        presentation.playlist(rendition, reload).await
     }
 
     /// An init section (`init-N.mp4`), segment (`MSN.m4s`) or part (`MSN.PART.m4s`); the part that is hinted next is held.
@@ -198,17 +205,18 @@ impl Hls {
         let mut epoch = stream.epoch();
         let mut from = From::Oldest;
         loop {
-            let presentation = Arc::new(Presentation::new(epoch));
+            let settings = self.shared.settings.get();
+            let presentation = Arc::new(Presentation::new(epoch, settings.start_timeout));
             self.show(stream.name().as_str(), presentation.clone());
             let cursor = stream.frames().cursor(from);
-            let over = presentation.run(&stream, cursor, &self.shared.settings, self.shared.hub.budget()).await;
+            let over = presentation.run(&stream, cursor, &settings, self.shared.hub.budget()).await;
             if over == Over::Ended {
                 let name = stream.name().clone();
                 // What viewers may still ask for is in the presentation; the frames are no longer needed. Neither is the
                 // presentation, once later epochs have taken its place under the name.
                 let shown = Arc::downgrade(&presentation);
                 drop((stream, presentation));
-                tokio::time::sleep(self.shared.settings.linger).await;
+                tokio::time::sleep(self.shared.settings.get().linger).await;
                 self.forget(name.as_str(), &shown);
                 return;
             }

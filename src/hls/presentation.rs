@@ -13,14 +13,18 @@ use super::packager::{Packaged, Packager, Plan};
 use super::rendition::{self, Rendition};
 use super::rung::{self, Shown};
 use super::segmenter::Output;
+use super::trail::Trail;
 use super::{Media, Progress, Refusal, Reload, Rendered, Settings};
 use crate::hub::{Budget, Cursor, Ladder, Rung, Stream};
 use crate::media::{Config, Frame, Kind, Time};
+use crate::traces;
 
 /// One epoch.
 #[derive(Debug)]
 pub(super) struct Presentation {
     epoch: u64,
+    /// How long the first request is held while the stream starts.
+    patience: Duration,
     opened: watch::Sender<Option<Arc<Renditions>>>,
 }
 
@@ -67,8 +71,8 @@ const VIDEO: &str = "source";
 const AUDIO: &str = "audio";
 
 impl Presentation {
-    pub(super) fn new(epoch: u64) -> Presentation {
-        Presentation { epoch, opened: watch::Sender::new(None) }
+    pub(super) fn new(epoch: u64, patience: Duration) -> Presentation {
+        Presentation { epoch, patience, opened: watch::Sender::new(None) }
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -88,6 +92,7 @@ impl Presentation {
         let mut ladder = stream.ladder();
         let mut rungs = JoinSet::new();
         let mut laid = false;
+        let mut trail = Trail::begin(self.epoch);
         let over = loop {
             let may_lay = !laid && self.opened.borrow().is_some();
             let frame = tokio::select! {
@@ -100,7 +105,10 @@ impl Presentation {
                 }
             };
             match frame {
-                Ok(Some(frame)) => packager.push(frame, &mut packaged),
+                Ok(Some(frame)) => {
+                    trail.iter_mut().for_each(|trail| trail.frame(&frame));
+                    packager.push(frame, &mut packaged);
+                }
                 Ok(None) => break Over::Ended,
                 Err(lagged) => {
                     metrics::counter!("headwater_hub_readers_lagged_total").increment(1);
@@ -108,7 +116,11 @@ impl Presentation {
                     break Over::Renew;
                 }
             }
+            let followed = trail.as_mut().and_then(|trail| trail.about_to_publish(&packaged, stream, name_of));
             self.deliver(&mut packaged, stream, settings, budget);
+            if let Some(path) = followed {
+                traces::packaged(&path);
+            }
             if packager.hopeless() {
                 tracing::warn!(stream = %stream.name(), "frames come farther apart than parts may last; the stream starts anew");
                 break Over::Renew;
@@ -147,16 +159,17 @@ impl Presentation {
     }
 
     /// See [`super::Hls::multivariant`].
-    pub(super) async fn multivariant(&self, plain: bool, patience: Duration) -> Result<Rendered, Refusal> {
-        let renditions = self.opened(patience).await?;
-        renditions.ready(patience).await?;
+    pub(super) async fn multivariant(&self, plain: bool) -> Result<Rendered, Refusal> {
+        let renditions = self.opened(self.patience).await?;
+        renditions.ready(self.patience).await?;
         renditions.laid().await;
         let [full, plainly] = renditions.multivariant();
         Ok(if plain { plainly } else { full })
     }
 
     /// See [`super::Hls::playlist`].
-    pub(super) async fn playlist(&self, name: &str, reload: Reload, patience: Duration) -> Result<Rendered, Refusal> {
+    pub(super) async fn playlist(&self, name: &str, reload: Reload) -> Result<Rendered, Refusal> {
+        let patience = self.patience;
         let renditions = self.opened(patience).await?;
         renditions.ask();
         if let Some(rung) = renditions.rung(name) {
@@ -226,6 +239,10 @@ impl Presentation {
 
 /// How long rungs may go on when the source has ended: what their encoders still hold comes within this time.
 const FAREWELL: Duration = Duration::from_secs(3);
+
+fn name_of(kind: Kind) -> &'static str {
+    if kind == Kind::Video { VIDEO } else { AUDIO }
+}
 
 const NOT_YET: Refusal = Refusal::NotYet {
     reason: "the stream is starting: its first segment is not complete",

@@ -1,36 +1,44 @@
-//! Which other sites' pages may read streams (the Fetch standard's CORS protocol), decided once at the start.
+//! Which other sites' pages may read streams (the Fetch standard's CORS protocol). The answer that fits every site costs no
+//! request a lock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 
 use super::body::Body;
+use crate::current::Current;
 
-/// The allowed origins.
+/// The allowed origins. Cheap to clone; all clones are the same.
 #[derive(Clone, Debug)]
-pub(super) enum Origins {
-    Any,
-    Listed(Vec<HeaderValue>),
+pub(super) struct Origins {
+    any: Arc<AtomicBool>,
+    listed: Current<Vec<HeaderValue>>,
 }
 
 impl Origins {
     /// From settings; entries that cannot stand in a header can match no Origin and are left out.
     pub(super) fn new(allowed: &[String]) -> Origins {
-        if allowed.iter().any(|origin| origin == "*") {
-            return Origins::Any;
-        }
-        Origins::Listed(allowed.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect())
+        let origins = Origins { any: Arc::default(), listed: Current::new(Vec::new()) };
+        origins.allow(allowed);
+        origins
+    }
+
+    /// Others from now on.
+    pub(super) fn allow(&self, allowed: &[String]) {
+        self.listed.set(allowed.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect());
+        self.any.store(allowed.iter().any(|origin| origin == "*"), Ordering::Relaxed);
     }
 
     /// Adds what a page of another site needs to read this answer. Streams carry no cookies, so no credentials.
     pub(super) fn open(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
-        match self {
-            Origins::Any => {
-                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-            }
-            Origins::Listed(allowed) => {
-                // Whoever is not listed still gets an answer that a cache must not give to whoever is.
-                headers.append(header::VARY, HeaderValue::from_static("Origin"));
-                let Some(origin) = origin.filter(|origin| allowed.contains(origin)) else { return };
+        if self.any.load(Ordering::Relaxed) {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        } else {
+            // Whoever is not listed still gets an answer that a cache must not give to whoever is.
+            headers.append(header::VARY, HeaderValue::from_static("Origin"));
+            if let Some(origin) = origin.filter(|origin| self.listed.get().contains(origin)) {
                 headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             }
         }
@@ -77,5 +85,7 @@ mod tests {
         assert_eq!(open(&listed, &other), None);
         assert_eq!(listed.preflight(None).headers()[header::VARY], "Origin");
         assert_eq!(open(&Origins::new(&[]), &site), None);
+        listed.clone().allow(&["https://other.example".to_owned()]);
+        assert_eq!((open(&listed, &site), open(&listed, &other)), (None, Some(other)));
     }
 }

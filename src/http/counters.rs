@@ -107,17 +107,22 @@ const STATUS_TEXTS: [&str; 19] = [
 #[derive(Debug)]
 pub(super) struct Places {
     taken: AtomicUsize,
-    most: usize,
+    most: AtomicUsize,
 }
 
 impl Places {
     pub(super) fn new(most: usize) -> Arc<Places> {
-        Arc::new(Places { taken: AtomicUsize::new(0), most })
+        Arc::new(Places { taken: AtomicUsize::new(0), most: AtomicUsize::new(most) })
+    }
+
+    /// So many from now on. Those that are taken stay taken.
+    pub(super) fn resize(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// Takes a place, if one is free; `gauge` shows it while it is taken.
     pub(super) fn take(self: &Arc<Places>, gauge: &Gauge) -> Option<Place> {
-        if self.taken.fetch_add(1, Ordering::Relaxed) >= self.most {
+        if self.taken.fetch_add(1, Ordering::Relaxed) >= self.most.load(Ordering::Relaxed) {
             self.taken.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
@@ -161,6 +166,9 @@ mod tests {
         assert!(first.is_some() && second.is_some());
         assert!(places.take(&gauge).is_none());
         drop(first);
+        places.resize(1);
+        assert!(places.take(&gauge).is_none());
+        places.resize(2);
         assert!(places.take(&gauge).is_some());
     }
 }

@@ -21,8 +21,9 @@ use super::referrers::Referrers;
 use super::viewer::{self, Viewer};
 use super::viewers::Viewers;
 use super::worker::{Crew, Shared};
-use super::{Settings, Signalling, Source, socket};
+use super::{Offers, Settings, Signalling, Source, socket};
 use crate::access::Access;
+use crate::current::Current;
 
 /// The running edge. Dropping it closes everything at once; [`Edge::drain`] is the gentle way.
 #[derive(Debug)]
@@ -32,6 +33,10 @@ pub struct Edge {
     tls_addr: Option<SocketAddr>,
     readiness: Readiness,
     pages: Arc<Pages>,
+    origins: Origins,
+    places: Arc<Places>,
+    settings: Current<Settings>,
+    offers: Option<Current<Offers>>,
 }
 
 impl Edge {
@@ -63,10 +68,13 @@ impl Edge {
         let counters = Arc::new(Counters::new());
         let pages = Pages::new();
         compress(&pages);
+        let origins = Origins::new(&settings.allow_origins);
+        let places = Places::new(settings.max_connections);
+        let offers = signalling.as_ref().map(|signalling| signalling.offers.clone());
         let viewer = Viewer {
             source,
             pages: pages.clone(),
-            origins: Origins::new(&settings.allow_origins),
+            origins: origins.clone(),
             counters: counters.clone(),
             readiness: readiness.clone(),
             viewers,
@@ -76,13 +84,14 @@ impl Edge {
         let shared = Shared {
             manner: Manner::new(&settings, tls.map(TlsAcceptor::from), counters.clone()),
             respond: Arc::new(viewer),
-            places: Places::new(settings.max_connections),
+            places: places.clone(),
             counters,
         };
         let mut secure = secure.into_iter();
         let sockets = plain.into_iter().map(|plain| (plain, secure.next())).collect();
+        let settings = Current::new(settings);
         let crew = Crew::start("http", &settings, shared, sockets).map_err(StartError::Thread)?;
-        Ok(Edge { crew, addr, tls_addr, readiness, pages })
+        Ok(Edge { crew, addr, tls_addr, readiness, pages, origins, places, settings, offers })
     }
 
     /// Where plain HTTP is served.
@@ -105,11 +114,40 @@ impl Edge {
         self.pages.clone()
     }
 
+    /// The way to change what can be changed while the edge runs.
+    pub fn tuning(&self) -> Tuning {
+        let Edge { origins, places, settings, offers, .. } = self;
+        let (origins, places) = (origins.clone(), places.clone());
+        Tuning { origins, places, settings: settings.clone(), offers: offers.clone() }
+    }
+
     /// Stops accepting, lets requests in flight finish, then ends; at the deadline at the latest. True if nothing had to
     /// be cut off.
     pub async fn drain(self, deadline: Duration) -> bool {
         self.readiness.end();
         self.crew.drain(deadline).await
+    }
+}
+
+/// Changes a running [`Edge`]: who may read, bounds, waits. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    origins: Origins,
+    places: Arc<Places>,
+    settings: Current<Settings>,
+    offers: Option<Current<Offers>>,
+}
+
+impl Tuning {
+    /// Other settings: origins and the bound on connections at once, waits from the next look at connections on. Addresses
+    /// and threads stay as they are.
+    pub fn apply(&self, settings: Settings, offers: Offers) {
+        self.origins.allow(&settings.allow_origins);
+        self.places.resize(settings.max_connections);
+        self.settings.set(settings);
+        if let Some(current) = &self.offers {
+            current.set(offers);
+        }
     }
 }
 

@@ -40,8 +40,8 @@ mod watched;
 mod worker;
 
 pub use admin::{Admin, Parts, Reach};
-pub use edge::{Edge, Readiness, StartError};
+pub use edge::{Edge, Readiness, StartError, Tuning};
 pub use settings::Settings;
-pub use signalling::{IceServer, Signalling};
+pub use signalling::{IceServer, Offers, Signalling};
 pub use source::Source;
 pub use viewers::{Counts, Policy, ViewerInfo, Viewers};

@@ -16,34 +16,56 @@ pub(super) struct Clock(Arc<Ticks>);
 #[derive(Debug)]
 struct Ticks {
     now: AtomicU32,
-    patience: Patience,
+    /// Of the two generations of answers, the one that grows, and when it began to. The other only dwindles.
+    generation: AtomicU32,
+    turned: AtomicU32,
+    header: AtomicU32,
+    idle: AtomicU32,
+    write: AtomicU32,
+    answer: AtomicU32,
 }
 
 impl Clock {
     pub(super) fn new(patience: Patience) -> Clock {
-        Clock(Arc::new(Ticks { now: AtomicU32::new(1), patience }))
+        let Patience { header, idle, write, answer } = patience;
+        let [header, idle, write, answer] = [header, idle, write, answer].map(AtomicU32::new);
+        let (now, generation, turned) = (AtomicU32::new(1), AtomicU32::new(0), AtomicU32::new(0));
+        Clock(Arc::new(Ticks { now, generation, turned, header, idle, write, answer }))
+    }
+
+    /// Other waits from now on, for what goes on already too.
+    pub(super) fn set_patience(&self, patience: Patience) {
+        let Patience { header, idle, write, answer } = patience;
+        let Ticks { header: h, idle: i, write: w, answer: a, .. } = &*self.0;
+        [(h, header), (i, idle), (w, write), (a, answer)]
+            .into_iter()
+            .for_each(|(kept, value)| kept.store(value, Relaxed));
     }
 
     pub(super) fn advance(&self) {
-        self.0.now.fetch_add(1, Relaxed);
+        let now = self.0.now.fetch_add(1, Relaxed).wrapping_add(1);
+        if now.wrapping_sub(self.0.turned.load(Relaxed)) >= self.0.answer.load(Relaxed).max(1) {
+            self.0.turned.store(now, Relaxed);
+            self.0.generation.fetch_xor(1, Relaxed);
+        }
     }
 
     fn now(&self) -> u32 {
         self.0.now.load(Relaxed)
     }
 
-    fn past(&self, since: u32, allowed: u32) -> bool {
-        self.now().wrapping_sub(since) > allowed
+    fn past(&self, since: u32, allowed: &AtomicU32) -> bool {
+        self.now().wrapping_sub(since) > allowed.load(Relaxed)
     }
 
     /// Which of the two generations of answers is growing; the other only dwindles.
     fn generation(&self) -> usize {
-        (self.now() / self.0.patience.answer.max(1)) as usize % 2
+        self.0.generation.load(Relaxed) as usize
     }
 
     /// Whether this tick begins a generation.
     fn turns(&self) -> bool {
-        self.now().is_multiple_of(self.0.patience.answer.max(1))
+        self.now() == self.0.turned.load(Relaxed)
     }
 }
 
@@ -204,17 +226,17 @@ impl Pulse {
     }
 
     fn overdue(&self) -> Option<Overdue> {
-        let (clock, patience) = (&self.clock, self.clock.0.patience);
+        let (clock, patience) = (&self.clock, &self.clock.0);
         let blocked = self.blocked_since.load(Relaxed);
-        if blocked != 0 && clock.past(blocked, patience.write)
-            || self.is_sending() && clock.past(self.moved_since.load(Relaxed), patience.write)
+        if blocked != 0 && clock.past(blocked, &patience.write)
+            || self.is_sending() && clock.past(self.moved_since.load(Relaxed), &patience.write)
             || clock.turns() && self.sending[clock.generation()].load(Relaxed) > 0
         {
             return Some(Overdue::Write);
         }
         match (blocked, self.head_since.load(Relaxed), self.in_flight.load(Relaxed)) {
-            (0, 0, 0) => clock.past(self.quiet_since.load(Relaxed), patience.idle).then_some(Overdue::Idle),
-            (0, head, 0) => clock.past(head, patience.header).then_some(Overdue::Header),
+            (0, 0, 0) => clock.past(self.quiet_since.load(Relaxed), &patience.idle).then_some(Overdue::Idle),
+            (0, head, 0) => clock.past(head, &patience.header).then_some(Overdue::Header),
             _ => None,
         }
     }
@@ -351,6 +373,21 @@ mod tests {
         // While many that are taken in time never are.
         let (clock, pulse) = fresh();
         assert_eq!(ticks(&clock, &pulse, || pulse.begin().answered()), None);
+    }
+
+    #[test]
+    fn other_waits_hold_for_what_goes_on_and_cut_off_no_answer_early() {
+        let (clock, pulse) = fresh();
+        drop(pulse.begin());
+        clock.set_patience(Patience { header: 2, idle: 1, write: 3, answer: 8 });
+        assert_eq!(ticks(&clock, &pulse, || ()), Some((2, Overdue::Idle)));
+        let (clock, pulse) = fresh();
+        (0..10).for_each(|_| clock.advance());
+        let mut answer = pulse.begin();
+        answer.answered();
+        clock.set_patience(Patience { header: 2, idle: 1, write: 3, answer: 5 });
+        let (ticks, _) = ticks(&clock, &pulse, || pulse.wrote(100)).unwrap_or((0, Overdue::Idle));
+        assert!(ticks >= 5, "{ticks}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::referrers::Referrers;
 use super::route;
 use super::viewers::Viewers;
 use crate::access::{Access, BadToken, From, Grant, Refused, StreamName};
+use crate::current::Current;
 use crate::hub::PublishError;
 use crate::webrtc::{Answered, Client, Patched, Refusal, WebRtc};
 
@@ -40,6 +41,13 @@ pub struct Signalling {
     pub webrtc: WebRtc,
     /// Who may publish.
     pub access: Access,
+    /// What clients are told, and how long they may wait.
+    pub offers: Current<Offers>,
+}
+
+/// What is the same for all offers until it is changed.
+#[derive(Clone, Debug)]
+pub struct Offers {
     /// STUN and TURN servers that clients are told of.
     pub ice_servers: Vec<IceServer>,
     /// A viewer of a stream that is off the air waits for it so long.
@@ -196,7 +204,7 @@ impl Signalling {
                             .uri
                             .query()
                             .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("rung=")));
-                        self.webrtc.play(&name, &offer, &client, self.wait, rung).await
+                        self.webrtc.play(&name, &offer, &client, self.offers.get().wait, rung).await
                     }
                 };
                 let answered = answered.map_err(problem)?;
@@ -307,7 +315,7 @@ impl Signalling {
     }
 
     fn links(&self, headers: &mut HeaderMap) {
-        for server in &self.ice_servers {
+        for server in &self.offers.get().ice_servers {
             let mut link = format!("<{}>; rel=\"ice-server\"", server.url);
             if !server.username.is_empty() {
                 // Writing to a text cannot fail.

@@ -26,6 +26,7 @@ use super::signalling::{self, Around, Ends, Signalling};
 use super::viewers::Viewers;
 use super::{Source, directives, media, playlist, still};
 use crate::hls::Refusal;
+use crate::traces;
 
 /// Everything an answer to a viewer is made from.
 #[derive(Debug)]
@@ -117,6 +118,7 @@ impl<S: Source> Viewer<S> {
             Route::Playlist { name, rendition } => self.playlist((name, rendition), &admitted, asked).await,
             Route::Media { name, epoch, rendition, file } => {
                 let media = self.held(pin!(self.source.media(name, epoch, rendition, file))).await?;
+                traces::sent(asked.path());
                 media::response(media, asked)
             }
             _ => Ok(still::response(self.source.still(name)?, asked)),

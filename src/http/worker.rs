@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,6 +19,7 @@ use super::counters::{Counters, Places};
 use super::pulse::{Clock, Patience, Pulse};
 use super::settings::Settings;
 use super::signalling::Ends;
+use crate::current::Current;
 
 /// The threads of one listener. Dropping it ends them at once.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Crew {
     /// Starts one thread for each pair of sockets: plain and TLS.
     pub(super) fn start<R: Respond>(
         name: &str,
-        settings: &Settings,
+        settings: &Current<Settings>,
         shared: Shared<R>,
         sockets: Vec<(StdListener, Option<StdListener>)>,
     ) -> io::Result<Crew> {
@@ -93,6 +94,7 @@ struct Worker<R> {
     kill: CancellationToken,
     tick: Duration,
     clock: Clock,
+    changes: watch::Receiver<Arc<Settings>>,
     roster: Vec<Weak<Pulse>>,
     tasks: TaskTracker,
     /// Connections that are being told that there is no room.
@@ -104,16 +106,16 @@ struct Worker<R> {
 impl<R: Respond> Worker<R> {
     fn new(
         runtime: &Runtime,
-        settings: &Settings,
+        settings: &Current<Settings>,
         shared: Arc<Shared<R>>,
         plain: StdListener,
         secure: Option<StdListener>,
         crew: &Crew,
     ) -> io::Result<Worker<R>> {
         let _entered = runtime.enter();
-        let shortest = settings.header_timeout.min(settings.idle_timeout).min(settings.write_timeout);
-        let tick = (shortest / 4).clamp(SHORTEST_TICK, LONGEST_TICK);
-        let ticks = |time: Duration| u32::try_from(time.as_nanos().div_ceil(tick.as_nanos())).unwrap_or(u32::MAX);
+        let mut changes = settings.follow();
+        let settings = changes.borrow_and_update().clone();
+        let tick = tick(&settings);
         Ok(Worker {
             shared,
             plain: Some(TcpListener::from_std(plain)?),
@@ -121,12 +123,8 @@ impl<R: Respond> Worker<R> {
             stop: crew.stop.clone(),
             kill: crew.kill.clone(),
             tick,
-            clock: Clock::new(Patience {
-                header: ticks(settings.header_timeout),
-                idle: ticks(settings.idle_timeout),
-                write: ticks(settings.write_timeout),
-                answer: ticks(settings.write_timeout).saturating_mul(WRITES_PER_ANSWER),
-            }),
+            clock: Clock::new(patience(&settings, tick)),
+            changes,
             roster: Vec::new(),
             tasks: TaskTracker::new(),
             refusals: Places::new(MOST_REFUSALS),
@@ -135,15 +133,20 @@ impl<R: Respond> Worker<R> {
     }
 
     async fn run(mut self) {
-        let mut ticks = tokio::time::interval_at(Instant::now() + self.tick, self.tick);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = interval(self.tick);
         let stop = self.stop.clone();
         let mut stopped = std::pin::pin!(stop.cancelled());
         loop {
             let (accepted, secure) = tokio::select! {
                 biased;
                 () = &mut stopped => break,
-                _ = ticks.tick() => { self.sweep(); continue }
+                _ = ticks.tick() => {
+                    self.sweep();
+                    if self.heed() {
+                        ticks = interval(self.tick);
+                    }
+                    continue;
+                }
                 accepted = accept(self.plain.as_ref()) => (accepted, false),
                 accepted = accept(self.secure.as_ref()) => (accepted, true),
             };
@@ -153,6 +156,19 @@ impl<R: Respond> Worker<R> {
             }
         }
         self.finish(ticks).await;
+    }
+
+    /// Takes on other waits, where there are any. True if ticks are shorter from now on. They never grow longer: what was
+    /// counted in short ones would pass for a long time.
+    fn heed(&mut self) -> bool {
+        if !self.changes.has_changed().unwrap_or(false) {
+            return false;
+        }
+        let settings = self.changes.borrow_and_update().clone();
+        let before = self.tick;
+        self.tick = self.tick.min(tick(&settings));
+        self.clock.set_patience(patience(&settings, self.tick));
+        self.tick < before
     }
 
     /// Gives a connection its task, or tells it that there is no room.
@@ -230,6 +246,29 @@ impl<R: Respond> Worker<R> {
             }
         }
     }
+}
+
+/// How often connections are looked at, so that the shortest wait is kept within a quarter of it.
+fn tick(settings: &Settings) -> Duration {
+    let shortest = settings.header_timeout.min(settings.idle_timeout).min(settings.write_timeout);
+    (shortest / 4).clamp(SHORTEST_TICK, LONGEST_TICK)
+}
+
+fn patience(settings: &Settings, tick: Duration) -> Patience {
+    let ticks = |time: Duration| u32::try_from(time.as_nanos().div_ceil(tick.as_nanos())).unwrap_or(u32::MAX);
+    let write = ticks(settings.write_timeout);
+    Patience {
+        header: ticks(settings.header_timeout),
+        idle: ticks(settings.idle_timeout),
+        write,
+        answer: write.saturating_mul(WRITES_PER_ANSWER),
+    }
+}
+
+fn interval(tick: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval_at(Instant::now() + tick, tick);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, std::net::SocketAddr)> {

@@ -10,19 +10,19 @@ pub struct Budget(Arc<Count>);
 
 #[derive(Debug)]
 struct Count {
-    limit: usize,
+    limit: AtomicUsize,
     used: AtomicUsize,
 }
 
 impl Budget {
     /// With a limit in bytes.
     pub fn new(limit: usize) -> Budget {
-        Budget(Arc::new(Count { limit, used: AtomicUsize::new(0) }))
+        Budget(Arc::new(Count { limit: AtomicUsize::new(limit), used: AtomicUsize::new(0) }))
     }
 
     /// The limit in bytes.
     pub fn limit(&self) -> usize {
-        self.0.limit
+        self.0.limit.load(Ordering::Relaxed)
     }
 
     /// Bytes held now.
@@ -32,7 +32,12 @@ impl Budget {
 
     /// More is held than the limit allows.
     pub fn exceeded(&self) -> bool {
-        self.used() > self.0.limit
+        self.used() > self.0.limit.load(Ordering::Relaxed)
+    }
+
+    /// Another limit, from now on.
+    pub fn set_limit(&self, limit: usize) {
+        self.0.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Counts bytes in until the returned share is dropped.
@@ -95,6 +100,8 @@ mod tests {
         one.grow(5);
         drop(two);
         assert_eq!(budget.used(), 45);
+        budget.set_limit(44);
+        assert!(budget.exceeded());
         one.shrink(1000);
         drop(one);
         assert_eq!(budget.used(), 0);

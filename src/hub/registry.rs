@@ -13,6 +13,7 @@ use super::log::{Cursor, Entry, From, Log};
 use super::timeline::Timeline;
 use super::{Budget, Ended, Ladder, Limits, PublishError, Publisher, Source, Stream};
 use crate::access::{KeyId, StreamName};
+use crate::current::Current;
 use crate::events::Events;
 use crate::media::Time;
 
@@ -67,7 +68,7 @@ pub struct Hub {
 
 #[derive(Debug)]
 struct Shared {
-    settings: Settings,
+    settings: Current<Settings>,
     budget: Budget,
     events: Log<Event>,
     diary: Diary,
@@ -95,6 +96,8 @@ struct Holder {
     session: u64,
     source: Source,
     ended: watch::Sender<Option<Ended>>,
+    /// Of its session: what is said about it elsewhere names it too.
+    span: tracing::Span,
 }
 
 impl Slot {
@@ -102,7 +105,7 @@ impl Slot {
     fn dismiss(&mut self, why: Ended, diary: &Diary) -> bool {
         let Some(holder) = self.holder.take() else { return false };
         diary.gone(self.stream.name().as_str(), &why.to_string());
-        tracing::info!(stream = %self.stream.name(), peer = %holder.source.peer, %why, "publisher is ended");
+        holder.span.in_scope(|| tracing::info!(stream = %self.stream.name(), %why, "publisher is ended"));
         holder.ended.send_replace(Some(why));
         self.vanished = Instant::now();
         self.stream.lose_publisher();
@@ -127,7 +130,7 @@ impl Hub {
         // Events are counted, not weighed: a budget of their own.
         let events = Log::new(EVENTS_KEPT, &Budget::new(EVENTS_KEPT));
         let shared = Shared {
-            settings,
+            settings: Current::new(settings),
             budget,
             events,
             diary: Diary(told),
@@ -138,18 +141,26 @@ impl Hub {
         Hub { shared: Arc::new(shared) }
     }
 
+    /// Other policies and bounds: at once for names and for memory as a whole; memory of one stream and the lengths of
+    /// segments from the next start of a stream on.
+    pub fn apply(&self, settings: Settings) {
+        self.shared.budget.set_limit(settings.process_bytes);
+        self.shared.settings.set(settings);
+    }
+
     /// Takes a live name for a new publishing session.
     pub fn publish(&self, name: &StreamName, source: Source) -> Result<Publisher, PublishError> {
         let mut table = self.table();
         if table.draining {
             return Err(PublishError::Draining);
         }
-        if !table.names.contains_key(name) && table.names.len() >= self.shared.settings.max_streams {
-            return Err(PublishError::Full(self.shared.settings.max_streams));
+        let most = self.settings().max_streams;
+        if !table.names.contains_key(name) && table.names.len() >= most {
+            return Err(PublishError::Full(most));
         }
         let session = self.shared.session.fetch_add(1, Ordering::Relaxed) + 1;
         let (tell, ended) = watch::channel(None);
-        let holder = Holder { session, source: source.clone(), ended: tell };
+        let holder = Holder { session, source: source.clone(), ended: tell, span: tracing::Span::current() };
         let stream = match table.names.get_mut(name) {
             Some(slot) => {
                 let instead = slot.holder.is_some();
@@ -175,7 +186,7 @@ impl Hub {
         if table.draining {
             return Err(PublishError::Draining);
         }
-        let settings = &self.shared.settings;
+        let settings = self.settings();
         match table.names.get(name) {
             None if table.names.len() >= settings.max_streams => Err(PublishError::Full(settings.max_streams)),
             Some(Slot { holder: Some(holder), .. }) if settings.takeover == Takeover::Reject => {
@@ -242,13 +253,15 @@ impl Hub {
     /// One look at all names at `now`.
     pub fn sweep(&self, now: Instant) {
         let mut over = Vec::new();
+        let settings = self.settings();
         let mut table = self.table();
         for slot in table.names.values_mut() {
-            self.free_if_idle(slot, now);
+            free_if_idle(slot, now, settings.media_idle, &self.shared.diary);
         }
         table.names.retain(|_, slot| {
             let keep = slot.holder.is_some()
-                || (!slot.stream.is_empty() && now.saturating_duration_since(slot.vanished) < self.window());
+                || (!slot.stream.is_empty()
+                    && now.saturating_duration_since(slot.vanished) < settings.reconnect_window);
             if !keep {
                 over.push(slot.stream.clone());
             }
@@ -313,7 +326,7 @@ impl Hub {
         if slot.holder.as_ref().is_none_or(|holder| holder.session != session) {
             return None;
         }
-        let memory = (self.shared.settings.stream_bytes, &self.shared.budget);
+        let memory = (self.settings().stream_bytes, &self.shared.budget);
         let stream = self.prepared(old.successor(self.fresh_epoch(), self.limits(), memory));
         slot.stream = stream.clone();
         drop(table);
@@ -331,7 +344,7 @@ impl Hub {
         slot.holder = None;
         slot.vanished = Instant::now();
         let stream = slot.stream.clone();
-        let over = stream.is_empty() || (goodbye && self.shared.settings.end_on_unpublish);
+        let over = stream.is_empty() || (goodbye && self.settings().end_on_unpublish);
         if over {
             table.names.remove(name);
         }
@@ -349,7 +362,7 @@ impl Hub {
 
     fn take_over(&self, name: &StreamName, slot: &mut Slot, by: Holder) -> Result<(), PublishError> {
         if let Some(old) = &slot.holder {
-            if self.shared.settings.takeover == Takeover::Reject {
+            if self.settings().takeover == Takeover::Reject {
                 return Err(PublishError::Busy { name: name.to_string(), by: old.source.peer });
             }
             metrics::counter!("headwater_hub_takeovers_total").increment(1);
@@ -358,21 +371,6 @@ impl Hub {
         }
         slot.holder = Some(by);
         Ok(())
-    }
-
-    fn free_if_idle(&self, slot: &mut Slot, now: Instant) {
-        let idle = now.saturating_duration_since(slot.stream.last_fed());
-        if slot.holder.is_none() || idle < self.shared.settings.media_idle {
-            return;
-        }
-        if let Some(holder) = slot.holder.take() {
-            tracing::warn!(stream = %slot.stream.name(), peer = %holder.source.peer, ?idle, "no media: the name is freed");
-            let why = Ended::Idle(self.shared.settings.media_idle.as_secs().max(1));
-            self.shared.diary.gone(slot.stream.name().as_str(), &why.to_string());
-            holder.ended.send_replace(Some(why));
-        }
-        slot.vanished = now;
-        slot.stream.lose_publisher();
     }
 
     fn end(&self, stream: &Arc<Stream>) {
@@ -386,32 +384,49 @@ impl Hub {
     }
 
     fn new_stream(&self, name: &StreamName, session: u64, source: Source) -> Stream {
-        let memory = (self.shared.settings.stream_bytes, &self.shared.budget);
+        let memory = (self.settings().stream_bytes, &self.shared.budget);
         Stream::new(name.clone(), self.fresh_epoch(), (session, source), Timeline::new(self.limits()), memory)
     }
 
     /// Where nobody decides on ladders, it is decided here that there is none.
     fn prepared(&self, stream: Stream) -> Arc<Stream> {
-        if !self.shared.settings.ladders {
+        if !self.settings().ladders {
             stream.set_ladder(Arc::new(Ladder::new(Vec::new(), None)));
         }
         Arc::new(stream)
     }
 
     fn limits(&self) -> Limits {
-        Limits {
-            target: Time::from_duration(self.shared.settings.segment_target),
-            max: Time::from_duration(self.shared.settings.segment_max),
-        }
+        let settings = self.settings();
+        Limits { target: Time::from_duration(settings.segment_target), max: Time::from_duration(settings.segment_max) }
     }
 
     fn window(&self) -> Duration {
-        self.shared.settings.reconnect_window
+        self.settings().reconnect_window
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        self.shared.settings.get()
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn free_if_idle(slot: &mut Slot, now: Instant, allowed: Duration, diary: &Diary) {
+    let idle = now.saturating_duration_since(slot.stream.last_fed());
+    if slot.holder.is_none() || idle < allowed {
+        return;
+    }
+    if let Some(holder) = slot.holder.take() {
+        holder.span.in_scope(|| tracing::warn!(stream = %slot.stream.name(), ?idle, "no media: the name is freed"));
+        let why = Ended::Idle(allowed.as_secs().max(1));
+        diary.gone(slot.stream.name().as_str(), &why.to_string());
+        holder.ended.send_replace(Some(why));
+    }
+    slot.vanished = now;
+    slot.stream.lose_publisher();
 }
 
 impl Entry for Event {

@@ -1,6 +1,7 @@
 //! One epoch of a live stream: its name, timeline and frame log. Publishers append through [`super::Publisher`];
 //! readers open cursors on [`Stream::frames`].
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,6 +16,7 @@ use super::timeline::{Counts, Placement, Timeline};
 use super::{Budget, Limits, Source};
 use crate::access::StreamName;
 use crate::media::{Codec, Config, Frame, Kind, Time};
+use crate::traces;
 
 /// What a stream is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -118,6 +120,8 @@ struct Live {
     /// When the last frame came from a publisher.
     fed: Instant,
     placed: Vec<Frame>,
+    /// Times of the newest frames and when they came; empty where traces are off.
+    received: VecDeque<(Time, Instant)>,
     /// None until it is decided on.
     ladder: watch::Sender<Option<Arc<Ladder>>>,
     /// A recent picture, as JPEG, and when it came.
@@ -173,6 +177,7 @@ impl Stream {
             key_interval: None,
             fed: began,
             placed: Vec::new(),
+            received: VecDeque::new(),
             log: None,
             newest: None,
             latest: None,
@@ -312,6 +317,11 @@ impl Stream {
         }
     }
 
+    /// When a frame with this decoding time came, if it is one of the newest and traces are on.
+    pub fn received(&self, dts: Time) -> Option<Instant> {
+        self.live().received.iter().find(|(time, _)| *time == dts).map(|(_, at)| *at)
+    }
+
     /// A recent picture of it, as JPEG.
     pub fn still(&self) -> Option<Bytes> {
         self.live().still.as_ref().map(|(jpeg, _)| jpeg.clone())
@@ -438,6 +448,10 @@ impl Stream {
             if !config.as_ref().is_some_and(|known| Arc::ptr_eq(known, &frame.config)) {
                 *config = Some(frame.config.clone());
             }
+            if traces::is_on() {
+                live.received.truncate(RECEIVED - 1);
+                live.received.push_front((frame.dts, live.fed));
+            }
             if let Some(log) = &live.log {
                 log.push(frame);
             }
@@ -449,6 +463,9 @@ impl Stream {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Frames of which it is known when they came: more than a part of the fastest source has, with its sound.
+const RECEIVED: usize = 1_024;
 
 /// What a broadcaster is told whose segments had to be cut between key frames.
 const NO_KEY_FRAME: &str =

@@ -64,6 +64,7 @@ names! {
     VIEWERS_REFUSED = "headwater_viewers_refused_total" Counter {reason} "Viewers who were not let in, or sent away.";
     ACCESS_GRANTED = "headwater_access_granted_total" Counter {action} "Publishers, viewers and operators that were let in.";
     ACCESS_REFUSED = "headwater_access_refused_total" Counter {action, reason} "Publishers, viewers and operators that were refused.";
+    TRACES_LOST = "headwater_traces_lost_total" Counter {} "Traces that the collector did not take.";
     LOG_LINES_LOST = "headwater_log_lines_lost_total" Counter {} "Log lines that standard error could not take in time.";
     BUILD_INFO = "headwater_build_info" Gauge {version} "Always 1; the label has the version.";
 }

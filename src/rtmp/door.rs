@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 /// The door.
 #[derive(Debug)]
 pub(super) struct Door {
-    max_open: usize,
+    max_open: AtomicUsize,
     max_waiting: usize,
     inside: Mutex<Inside>,
 }
@@ -27,13 +28,13 @@ struct Inside {
 impl Door {
     /// For `max_open` connections, and `max_waiting` per address that do not publish yet.
     pub(super) fn new(max_open: usize, max_waiting: usize) -> Door {
-        Door { max_open, max_waiting: max_waiting.max(1), inside: Mutex::default() }
+        Door { max_open: AtomicUsize::new(max_open), max_waiting: max_waiting.max(1), inside: Mutex::default() }
     }
 
     /// Lets a connection in, or None if there is no room.
     pub(super) fn enter(self: &Arc<Door>, peer: IpAddr) -> Option<Pass> {
         let mut inside = self.inside();
-        if inside.open >= self.max_open {
+        if inside.open >= self.max_open.load(Ordering::Relaxed) {
             return None;
         }
         inside.open += 1;
@@ -48,6 +49,11 @@ impl Door {
             oldest.cancel();
         }
         Some(pass)
+    }
+
+    /// Another bound on connections. Those who are inside stay.
+    pub(super) fn resize(&self, max_open: usize) {
+        self.max_open.store(max_open, Ordering::Relaxed);
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -114,6 +120,8 @@ mod tests {
         assert!(door.enter(ip("192.0.2.3")).is_none());
         drop(first);
         assert!(door.enter(ip("192.0.2.3")).is_some());
+        door.resize(1);
+        assert!(door.enter(ip("192.0.2.4")).is_none());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -12,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::chunk::Limits;
 use super::door::{Door, Pass};
@@ -19,6 +21,7 @@ use super::end::End;
 use super::meters::Meters;
 use super::session::{Peer, Session};
 use crate::access::Access;
+use crate::current::Current;
 use crate::hub::Hub;
 
 /// Bounds and times of the listeners.
@@ -55,11 +58,13 @@ impl Default for Settings {
 pub struct Shared {
     pub(super) hub: Hub,
     pub(super) access: Access,
-    pub(super) settings: Settings,
+    pub(super) settings: Current<Settings>,
     pub(super) stop: CancellationToken,
     pub(super) meters: Meters,
     door: Arc<Door>,
     seeds: RandomState,
+    /// So far.
+    sessions: AtomicU64,
 }
 
 impl Shared {
@@ -67,7 +72,14 @@ impl Shared {
     pub fn new(hub: Hub, access: Access, settings: Settings, stop: CancellationToken) -> Arc<Shared> {
         let door = Arc::new(Door::new(settings.max_connections, settings.max_half_open));
         let (meters, seeds) = (Meters::new(), RandomState::new());
-        Arc::new(Shared { hub, access, settings, stop, meters, door, seeds })
+        let settings = Current::new(settings);
+        Arc::new(Shared { hub, access, settings, stop, meters, door, seeds, sessions: AtomicU64::new(0) })
+    }
+
+    /// Other bounds and times, for connections that come from now on.
+    pub fn apply(&self, settings: Settings) {
+        self.door.resize(settings.max_connections);
+        self.settings.set(settings);
     }
 }
 
@@ -93,7 +105,7 @@ pub async fn serve(
     drop(listener);
     let rest = async { while sessions.join_next().await.is_some() {} };
     // Dropping the set ends those that are still there.
-    let _ = timeout(shared.settings.write_timeout, rest).await;
+    let _ = timeout(shared.settings.get().write_timeout, rest).await;
     Ok(())
 }
 
@@ -118,15 +130,20 @@ async fn connection(socket: TcpStream, address: SocketAddr, pass: Pass, tls: Opt
     let _open = Open::new(&shared.meters);
     let protocol = if tls.is_some() { "rtmps" } else { "rtmp" };
     let peer = Peer { address, protocol, since: Instant::now() };
-    let seed = shared.seeds.hash_one(address);
+    let number = shared.sessions.fetch_add(1, Ordering::Relaxed);
+    let seed = shared.seeds.hash_one((address, number));
+    // Of the highest level, so that its lines are named whatever the level is by then.
+    let session = format!("{seed:016x}");
+    let span = tracing::error_span!("session", protocol, session, peer = %address, stream = tracing::field::Empty);
     let Some(tls) = tls else {
-        return Session::new(socket, peer, pass, shared.clone(), seed).run().await;
+        return Session::new(socket, peer, pass, shared.clone(), seed).run().instrument(span).await;
     };
     match secured(tls, socket, peer, &pass, &shared).await {
-        Ok(stream) => Session::new(stream, peer, pass, shared.clone(), seed).run().await,
+        Ok(stream) => Session::new(stream, peer, pass, shared.clone(), seed).run().instrument(span).await,
         Err(end) => {
+            let _in_span = span.enter();
             end.refusal().into_iter().for_each(|reason| shared.meters.refused(reason));
-            tracing::debug!(peer = %address, protocol, reason = %end, "connection ended");
+            tracing::debug!(reason = %end, "connection ended");
         }
     }
 }
@@ -138,7 +155,7 @@ async fn secured(
     pass: &Pass,
     shared: &Shared,
 ) -> Result<Box<TlsStream<TcpStream>>, End> {
-    let limit = shared.settings.start_timeout;
+    let limit = shared.settings.get().start_timeout;
     tokio::select! {
         biased;
         shaken = timeout_at(peer.since + limit, tls.accept(socket)) => match shaken {

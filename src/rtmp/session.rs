@@ -14,11 +14,11 @@ use tokio::time::{Instant, timeout};
 use super::door::Pass;
 use super::end::End;
 use super::intake::Intake;
-use super::listener::Shared;
+use super::listener::{Settings, Shared};
 use super::meters::Tally;
 use super::protocol::{Event, Protocol, Request};
 use super::tracks::{Dropped, Reason, Step, Tracks};
-use crate::access::{From, Seat, StreamName};
+use crate::access::{From, Seat};
 use crate::hub::{Ended, Publisher, Source};
 use crate::media::{Frame, Kind};
 
@@ -27,6 +27,8 @@ pub(super) struct Session<S> {
     io: S,
     peer: Peer,
     shared: Arc<Shared>,
+    /// As they were when it came.
+    settings: Arc<Settings>,
     pass: Pass,
     intake: Intake,
     protocol: Protocol,
@@ -52,7 +54,6 @@ pub(super) struct Peer {
 /// What the log says at the end.
 #[derive(Debug, Default)]
 struct About {
-    stream: Option<StreamName>,
     client: String,
     encoder: String,
     video_frames: u64,
@@ -61,7 +62,7 @@ struct About {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn new(io: S, peer: Peer, pass: Pass, shared: Arc<Shared>, seed: u64) -> Session<S> {
-        let settings = &shared.settings;
+        let settings = shared.settings.get();
         Session {
             io,
             peer,
@@ -73,6 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             seat: None,
             tally: Tally::default(),
             about: About::default(),
+            settings,
             shared,
         }
     }
@@ -96,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// From the first byte until the peer publishes. The time for all of it is bounded.
     async fn open(&mut self) -> Result<(), End> {
         let shared = self.shared.clone();
-        let limit = shared.settings.start_timeout;
+        let limit = self.settings.start_timeout;
         let late = tokio::time::sleep_until(self.peer.since + limit);
         let evicted = self.pass.evicted.clone();
         tokio::select! {
@@ -202,10 +204,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Peer { address, protocol, .. } = self.peer;
         let from = From { user_agent: Some(self.about.client.clone()), ..From::new(address.ip(), protocol) };
         let grant = self.shared.access.publish(&request.key, &from).await?;
-        self.about.stream = Some(grant.stream.clone());
+        tracing::Span::current().record("stream", grant.stream.as_str());
         self.seat = grant.seat;
         let source = Source { protocol, peer: address, client: self.about.client.clone(), key: grant.key };
         self.publisher = Some(self.shared.hub.publish(&grant.stream, source)?);
+        tracing::info!(client = self.about.client, "publisher connected");
         self.protocol.accept();
         self.pass.publishes();
         self.intake.enlarge();
@@ -221,7 +224,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.io.write_all_buf(out).await?;
             self.io.flush().await
         };
-        match timeout(self.shared.settings.write_timeout, write).await {
+        match timeout(self.settings.write_timeout, write).await {
             Ok(written) => Ok(written?),
             Err(_) => Err(End::Deaf),
         }
@@ -263,24 +266,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if let Some(reason) = end.refusal() {
             self.shared.meters.refused(reason);
         }
-        let About { stream, client, encoder, video_frames, audio_frames } = &self.about;
-        let stream = stream.as_ref().map(StreamName::as_str).unwrap_or_default();
-        let span = tracing::info_span!("rtmp", peer = %self.peer.address, stream);
-        let _in_span = span.enter();
+        let About { client, encoder, video_frames, audio_frames } = &self.about;
         let (bytes, dropped) = (self.tally.bytes, dropped.total());
         let seconds = self.peer.since.elapsed().as_secs();
-        let protocol = self.peer.protocol;
         if matches!(end, End::Access(_)) {
             // Access tells of refusals, and of those that come by the thousand only now and then.
-            tracing::debug!(protocol, client, seconds, reason = %end, "publisher was refused");
+            tracing::debug!(client, seconds, reason = %end, "publisher was refused");
         } else if self.protocol.is_handshaken() {
             tracing::info!(
-                protocol, client, encoder, bytes, video_frames, audio_frames, dropped, seconds, reason = %end,
+                client, encoder, bytes, video_frames, audio_frames, dropped, seconds, reason = %end,
                 "session ended"
             );
         } else {
             // Port scans and health checks are no news.
-            tracing::debug!(protocol, bytes, seconds, reason = %end, "connection ended");
+            tracing::debug!(bytes, seconds, reason = %end, "connection ended");
         }
     }
 

@@ -2,6 +2,7 @@
 //! source's log, and appends to the logs of the rungs. What a worker does wrong costs its rungs alone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
@@ -25,12 +26,17 @@ use layered::Layered;
 
 /// Makes the rungs of one epoch of a stream, until it is over.
 pub(super) async fn run(shared: Arc<Shared>, stream: Arc<Stream>) {
-    let rules = (shared.settings.choose)(stream.name().as_str());
+    let settings = shared.settings.get();
+    let rules = (settings.choose)(stream.name().as_str());
+    // The hub decides where no stream has rungs.
+    if stream.ladder().borrow().is_some() {
+        return;
+    }
     let none = || stream.set_ladder(Arc::new(Ladder::new(Vec::new(), None)));
     if rules.mode == Mode::Off {
         return none();
     }
-    let mut backlog = Backlog::new(shared.settings.log_bytes, shared.hub.budget().take(0));
+    let mut backlog = Backlog::new(settings.log_bytes, shared.hub.budget().take(0));
     let mut frames = stream.frames().cursor(From::Oldest);
     let mut look = Look::default();
     let mut probed = shared.probed.subscribe();
@@ -52,7 +58,7 @@ pub(super) async fn run(shared: Arc<Shared>, stream: Arc<Stream>) {
         }
     }
     let encoders = shared.encoders(&probed.borrow().clone().unwrap_or_default());
-    let mut decision = look.decide(&rules, shared.settings.sound_bitrate);
+    let mut decision = look.decide(&rules, settings.sound_bitrate);
     if let Some(profile) = shared.profile(&probed.borrow().clone().unwrap_or_default()) {
         let Decision { rungs, stand_in, layered, .. } = &mut decision;
         let made = rungs.iter_mut().filter(|rung| !layered.iter().any(|(name, _)| *name == rung.name));
@@ -154,7 +160,9 @@ struct Task {
     load: Load,
     /// Presentation time of the newest source picture, and when it came.
     newest: (Time, Instant),
-    place: Option<tokio::sync::OwnedSemaphorePermit>,
+    place: Option<Place>,
+    /// A rung stops so long after it was last asked for.
+    idle: Duration,
     trouble: Option<String>,
     /// A rung has to be made from now on that its publisher sent before.
     forsaken: bool,
@@ -176,7 +184,8 @@ impl Task {
         backlog: Backlog,
     ) -> Task {
         let budget = shared.hub.budget();
-        let rung = |spec| Arc::new(Rung::new(spec, shared.settings.log_bytes, budget));
+        let settings = shared.settings.get();
+        let rung = |spec| Arc::new(Rung::new(spec, settings.log_bytes, budget));
         let (stand_in, spoken) = (decision.stand_in.map(rung), decision.spoken.map(rung));
         let rungs = decision.rungs.into_iter().map(rung).collect();
         let ladder = Arc::new(Ladder::new(rungs, stand_in).with_spoken(spoken));
@@ -184,8 +193,8 @@ impl Task {
         let setup = Setup {
             stream: stream.name().to_string(),
             encoders,
-            preset: shared.settings.preset.clone(),
-            nice: shared.settings.nice,
+            preset: shared.preset.get().to_string(),
+            nice: settings.nice,
         };
         let names: Vec<&str> = ladder.all().map(|rung| rung.spec().name.as_str()).collect();
         let sent: Vec<&str> = decision.layered.iter().map(|(name, _)| name.as_str()).collect();
@@ -202,10 +211,11 @@ impl Task {
             entries: ladder.all().map(entry).collect(),
             sounds: Default::default(),
             backlog,
-            crew: Crew::new(shared.settings.program.clone(), setup, shared.settings.worker_memory),
+            crew: Crew::new(settings.program.clone(), setup, settings.worker_memory),
             load: Load::new(now),
             newest: (Time::ZERO, now),
             place: None,
+            idle: settings.idle,
             trouble: None,
             forsaken: false,
             shown: now,
@@ -337,6 +347,7 @@ impl Task {
 
     /// Who is wanted, who is there, and how it goes.
     fn look(&mut self, now: Instant) {
+        self.idle = self.shared.settings.get().idle;
         if let Some(why) = self.crew.check(now) {
             tracing::error!(stream = %self.name, "{why}");
             self.trouble = Some(why);
@@ -392,7 +403,7 @@ impl Task {
             hub::Order::Stop => return false,
             hub::Order::Auto => {}
         }
-        let idle = self.shared.settings.idle;
+        let idle = self.idle;
         let asked = self.entries[place].rung.asked_within(idle);
         let offered = !self.is_stand_in(place) || self.ladder.misfit().is_some();
         asked
@@ -418,7 +429,7 @@ impl Task {
     /// Whether this ladder may be at work beside the others.
     fn take_place(&mut self) -> bool {
         if self.place.is_none() {
-            self.place = self.shared.places.clone().try_acquire_owned().ok();
+            self.place = Place::take(&self.shared.at_work, self.shared.settings.get().max_ladders);
             if self.place.is_none() {
                 self.trouble = Some("as many ladders are at work as may be (transcode.max_ladders)".to_owned());
             }
@@ -476,6 +487,22 @@ impl Task {
             trouble: self.trouble.clone(),
             rungs: self.entries.iter().map(|entry| entry.status(self.newest.0)).collect(),
         });
+    }
+}
+
+/// Leave to be at work beside other ladders; free again when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Place> {
+        let fits = |taken: usize| (taken < most).then_some(taken + 1);
+        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok().map(|_| Place(taken.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -17,6 +17,7 @@ pub mod worker;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -26,6 +27,7 @@ pub use child::Program;
 pub use policy::{Mode, Rule, Rules};
 pub use status::{LadderStatus, RungStatus};
 
+use crate::current::Current;
 use crate::hub::{Event, Hub, Stream};
 use status::Board;
 pub use worker::probe::Probed;
@@ -40,6 +42,8 @@ pub struct Settings {
     pub program: Program,
     /// The ladder of each stream.
     pub choose: Choose,
+    /// Any stream may have one.
+    pub ladders: bool,
     /// A rung stops so long after it was last asked for.
     pub idle: Duration,
     /// GStreamer's name of the H.264 encoder to try first; None: the best that works.
@@ -70,20 +74,28 @@ pub struct Transcoder {
 
 struct Shared {
     hub: Hub,
-    settings: Settings,
+    settings: Current<Settings>,
+    /// x264's speed preset that the machine was last asked about: another one may write another profile.
+    preset: Current<String>,
     /// What this machine can do; None until it is known.
     probed: tokio::sync::watch::Sender<Option<Arc<Vec<Probed>>>>,
     board: Board,
-    /// Places for ladders that are at work.
-    places: Arc<tokio::sync::Semaphore>,
+    /// Ladders that are at work.
+    at_work: Arc<AtomicUsize>,
 }
 
 impl Transcoder {
     /// Nothing is made until [`Transcoder::follow`] runs.
     pub fn new(hub: Hub, settings: Settings) -> Transcoder {
-        let places = Arc::new(tokio::sync::Semaphore::new(settings.max_ladders));
-        let probed = tokio::sync::watch::Sender::new(None);
-        Transcoder { shared: Arc::new(Shared { hub, settings, probed, board: Board::default(), places }) }
+        let (preset, settings) = (Current::new(settings.preset.clone()), Current::new(settings));
+        let (probed, at_work) = (tokio::sync::watch::Sender::new(None), Arc::default());
+        Transcoder { shared: Arc::new(Shared { hub, settings, preset, probed, board: Board::default(), at_work }) }
+    }
+
+    /// Other settings: how many ladders may be at work, when idle rungs stop, and stills at once; all else from the next start
+    /// of a stream on.
+    pub fn apply(&self, settings: Settings) {
+        self.shared.settings.set(settings);
     }
 
     /// Finds out what the machine can do, then decides on a ladder for every stream of the hub and makes its rungs, until
@@ -94,13 +106,8 @@ impl Transcoder {
         for stream in self.shared.hub.streams() {
             tasks.spawn(ladder::run(self.shared.clone(), stream));
         }
-        tasks.spawn(self.clone().probe());
-        if let Some(interval) = self.shared.settings.stills {
-            let settings = &self.shared.settings;
-            let (program, width, nice) = (settings.program.clone(), settings.still_width, settings.nice);
-            let settings = stills::Settings { program, interval, width, nice };
-            tasks.spawn(stills::run(self.shared.hub.clone(), settings));
-        }
+        tasks.spawn(self.clone().keep_probed());
+        tasks.spawn(stills::run(self.shared.hub.clone(), self.shared.settings.follow()));
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -151,9 +158,24 @@ impl Transcoder {
         self.shared.board.render()
     }
 
+    /// Finds out what works here as soon as any stream may have rungs, and again for another preset.
+    async fn keep_probed(self) {
+        let mut settings = self.shared.settings.follow();
+        let mut known = None;
+        loop {
+            let current = settings.borrow_and_update().clone();
+            if current.ladders && known.as_ref() != Some(&current.preset) {
+                self.probe(&current.preset).await;
+                known = Some(current.preset.clone());
+            } else if settings.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Asks a worker what works here. Without an answer there are no ladders.
-    async fn probe(self) {
-        let answer = self.shared.settings.program.probe(&self.shared.settings.preset).await;
+    async fn probe(&self, preset: &str) {
+        let answer = self.shared.settings.get().program.probe(preset).await;
         let probed: Vec<Probed> = match answer.map(|json| serde_json::from_slice(&json)) {
             Ok(Ok(probed)) => probed,
             Ok(Err(error)) => {
@@ -177,6 +199,7 @@ impl Transcoder {
                 tracing::error!(without = %fails, found = works.len(), "no ladders: no H.264 encoder works here; install GStreamer's plugins (ugly for x264, bad for openh264)")
             }
         }
+        self.shared.preset.set(preset.to_owned());
         self.shared.probed.send_replace(Some(Arc::new(probed)));
     }
 }
@@ -199,7 +222,7 @@ impl Shared {
     fn encoders(&self, probed: &[Probed]) -> Vec<String> {
         let working = probed.iter().filter(|probed| probed.works && probed.kind == worker::probe::H264_ENCODER);
         let mut names: Vec<String> = working.map(|probed| probed.name.clone()).collect();
-        if let Some(wanted) = &self.settings.encoder {
+        if let Some(wanted) = &self.settings.get().encoder {
             names.sort_by_key(|name| name != wanted);
         }
         names

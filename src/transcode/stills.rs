@@ -5,28 +5,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::child::{Program, Worker};
+use super::Settings;
+use super::child::Worker;
 use super::wire::{FromWorker, Setup, StillOrder, ToWorker};
 use crate::hub::{From, Hub, Stream, StreamState};
 use crate::media::{Frame, Kind};
 
-/// What is wanted.
-#[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) program: Program,
-    /// A round over all live streams begins so long after the one before.
-    pub(super) interval: Duration,
-    /// In pixels, at most.
-    pub(super) width: u32,
-    pub(super) nice: i32,
+/// Makes stills of every live stream while they are wanted, for ever.
+pub(super) async fn run(hub: Hub, mut settings: watch::Receiver<Arc<Settings>>) {
+    loop {
+        let wanted = settings.borrow_and_update().clone();
+        let what = |settings: &Settings| (settings.stills, settings.still_width, settings.nice);
+        tokio::select! {
+            changed = settings.wait_for(|settings| what(settings) != what(&wanted)) => if changed.is_err() { return },
+            () = rounds(&hub, &wanted) => {}
+        }
+    }
 }
 
-/// Makes stills of every live stream, for ever.
-pub(super) async fn run(hub: Hub, settings: Settings) {
+/// Never ends.
+async fn rounds(hub: &Hub, settings: &Settings) {
+    let Some(interval) = settings.stills else { return std::future::pending().await };
     let mut studio = Studio { settings, worker: None, last: 0 };
-    let mut tick = tokio::time::interval(studio.settings.interval);
+    let mut tick = tokio::time::interval(interval);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
@@ -46,19 +50,23 @@ pub(super) async fn run(hub: Hub, settings: Settings) {
 }
 
 /// A worker, and the number of the last order.
-struct Studio {
-    settings: Settings,
+struct Studio<'a> {
+    settings: &'a Settings,
     worker: Option<Worker>,
     last: u64,
 }
 
-impl Studio {
+impl Studio<'_> {
     /// None: it could not be decoded, or not in time.
     async fn picture(&mut self, frame: Frame) -> Option<Bytes> {
         self.last += 1;
         let id = self.last;
-        let order =
-            StillOrder { id, config: (*frame.config).clone(), payload: frame.payload, width: self.settings.width };
+        let order = StillOrder {
+            id,
+            config: (*frame.config).clone(),
+            payload: frame.payload,
+            width: self.settings.still_width,
+        };
         let asked = Instant::now();
         let answer = match self.worker() {
             Some(worker) if worker.send(ToWorker::Still(order)).is_ok() => timeout(PATIENCE, answer(worker, id)).await,

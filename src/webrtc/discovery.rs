@@ -3,14 +3,15 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rtc_crypto::RTCCryptoProvider;
 use tokio::net::UdpSocket;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::stun;
+use super::{Settings, stun};
 
 /// What was found last.
 #[derive(Debug, Default)]
@@ -22,8 +23,23 @@ impl Discovered {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks `server` (`HOST:PORT`) for as long as it is polled.
-    pub(super) async fn follow(&self, server: &str, provider: &dyn RTCCryptoProvider) {
+    /// Asks the server that is configured (`HOST:PORT`, or none), for as long as it is polled; another one at once.
+    pub(super) async fn follow(&self, mut settings: watch::Receiver<Arc<Settings>>, provider: &dyn RTCCryptoProvider) {
+        loop {
+            let server = settings.borrow_and_update().discover.clone();
+            let other = |settings: &Arc<Settings>| settings.discover != server;
+            tokio::select! {
+                changed = settings.wait_for(other) => if changed.is_err() { return },
+                () = self.ask_for_ever(&server, provider) => return,
+            }
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    async fn ask_for_ever(&self, server: &str, provider: &dyn RTCCryptoProvider) {
+        if server.is_empty() {
+            return std::future::pending().await;
+        }
         loop {
             let found = ask(server, provider).await;
             match &found {

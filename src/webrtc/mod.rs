@@ -60,6 +60,7 @@ pub use sdp::BadOffer;
 pub use snapshot::Snapshot;
 
 use crate::access::{KeyId, Seat, StreamName};
+use crate::current::Current;
 use crate::hub::{self, Hub, PublishError, Source, Status, StreamState};
 use crate::media::Kind;
 use counters::Counters;
@@ -189,7 +190,7 @@ pub struct WebRtc {
 /// What all workers and HTTP share.
 #[derive(Debug)]
 struct Shared {
-    settings: Settings,
+    settings: Current<Settings>,
     addr: SocketAddr,
     hub: Hub,
     identity: Identity,
@@ -221,7 +222,7 @@ impl WebRtc {
         let (workers, receivers): (Vec<_>, Vec<_>) = (0..count).map(inbox).unzip();
         let registry = Registry::new(settings.max_sessions);
         let shared = Arc::new(Shared {
-            settings,
+            settings: Current::new(settings),
             addr,
             hub,
             identity,
@@ -238,11 +239,11 @@ impl WebRtc {
                 let run = async {
                     let local = tokio::task::LocalSet::new();
                     local.spawn_local(tcp::serve(index, shared.clone(), listener));
-                    if index == 0 && !shared.settings.discover.is_empty() {
+                    if index == 0 {
                         let shared = shared.clone();
                         local.spawn_local(async move {
                             let provider = shared.identity.provider().clone();
-                            shared.discovered.follow(&shared.settings.discover, &*provider).await;
+                            shared.discovered.follow(shared.settings.follow(), &*provider).await;
                         });
                     }
                     local.run_until(worker::run(index, shared, socket, inbox)).await
@@ -255,6 +256,12 @@ impl WebRtc {
             threads.push(thread.map_err(|error| StartError::Start(error.to_string()))?);
         }
         Ok(WebRtc { shared, threads: Arc::new(Mutex::new(threads)) })
+    }
+
+    /// Other settings, for offers that come from now on. Address and threads stay as they are.
+    pub fn apply(&self, settings: Settings) {
+        self.shared.registry.resize(settings.max_sessions);
+        self.shared.settings.set(settings);
     }
 
     /// Where it listens.
@@ -271,7 +278,7 @@ impl WebRtc {
         }
         let (accepted, sections) = whip::accept(&offer).ok_or_else(|| Refusal::NoCodec(NOTHING_TO_TAKE.to_owned()))?;
         let now = Instant::now();
-        let intake = Intake::new(sections, self.number()?, self.shared.settings.key_interval, now);
+        let intake = Intake::new(sections, self.number()?, self.shared.settings.get().key_interval, now);
         let source =
             Source { protocol: "whip", peer: client.peer, client: client.agent.clone(), key: client.key.clone() };
         let media = Publishing::new(self.shared.hub.clone(), (name.clone(), source, trial), intake, now);
@@ -450,8 +457,11 @@ impl WebRtc {
         let sdp = answer.to_string();
         let etag = tag(&local);
         let shot = Snapshot::new(&id, name.as_str(), protocol, client.peer.to_string(), client.agent.clone());
+        let span = tracing::error_span!("session", protocol, session = %id, peer = %client.peer, stream = %name);
+        let in_span = span.clone();
         let session = Session {
             id: id.clone(),
+            span,
             transport,
             media,
             shown: Shown::new(shot),
@@ -469,13 +479,14 @@ impl WebRtc {
             Full::Draining => Refusal::Publish(PublishError::Draining),
         })?;
         self.shared.counters.offers(protocol);
-        tracing::debug!(stream = %name, protocol, session = %id, peer = %client.peer, "WebRTC session offered");
+        in_span.in_scope(|| tracing::debug!("WebRTC session offered"));
         Ok(Answered { id, etag, sdp })
     }
 
     /// Where a client may reach us, the likeliest first.
     fn candidates(&self, client: &Client) -> Vec<Candidate> {
-        let Settings { public, advertise_local, .. } = &self.shared.settings;
+        let settings = self.shared.settings.get();
+        let Settings { public, advertise_local, .. } = &*settings;
         let listen = self.shared.addr;
         let discovered = self.shared.discovered.get().filter(|ip| !public.contains(ip));
         let public: Vec<IpAddr> = public.iter().copied().chain(discovered).collect();

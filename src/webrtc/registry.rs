@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use crate::access::{KeyId, Seat, network};
 #[derive(Debug)]
 pub(super) struct Registry {
     table: Mutex<Table>,
-    most: usize,
+    most: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -92,7 +93,12 @@ pub(super) enum Full {
 impl Registry {
     /// For so many sessions.
     pub(super) fn new(most: usize) -> Registry {
-        Registry { table: Mutex::default(), most }
+        Registry { table: Mutex::default(), most: AtomicUsize::new(most) }
+    }
+
+    /// For so many from now on; those that are here stay.
+    pub(super) fn resize(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// Takes in a session of an offer from `client`.
@@ -101,8 +107,9 @@ impl Registry {
         if table.draining {
             return Err(Full::Draining);
         }
-        if table.sessions.len() >= self.most {
-            return Err(Full::Sessions(self.most));
+        let most = self.most.load(Ordering::Relaxed);
+        if table.sessions.len() >= most {
+            return Err(Full::Sessions(most));
         }
         let peer = network(client.peer.ip());
         let waits = |entry: &&Entry| entry.peer == peer && !entry.connected;
@@ -255,7 +262,7 @@ impl Registry {
     pub(super) fn add_tcp(&self, writer: mpsc::Sender<Vec<u8>>, peer: IpAddr) -> Option<u64> {
         let (mut table, peer) = (self.table(), network(peer));
         let unproven = table.unproven.get(&peer).copied().unwrap_or_default();
-        if table.tcp.len() >= self.most || unproven >= MOST_WAITING {
+        if table.tcp.len() >= self.most.load(Ordering::Relaxed) || unproven >= MOST_WAITING {
             return None;
         }
         table.unproven.insert(peer, unproven + 1);

@@ -4,6 +4,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use tracing::Span;
+use tracing::span::EnteredSpan;
+
 use super::ice::Path;
 use super::playing::Playing;
 use super::publishing::Publishing;
@@ -14,6 +17,8 @@ use super::transport::Transport;
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) id: String,
+    /// Names it in every log line that is about it.
+    pub(super) span: Span,
     pub(super) transport: Transport,
     pub(super) media: Media,
     pub(super) shown: Shown,
@@ -58,6 +63,12 @@ impl Shown {
 }
 
 impl Session {
+    /// Within the span, for publishers: what comes of them reaches the hub, which has something to say. Viewers are many, and
+    /// enter it where something is said.
+    pub(super) fn publishing_span(&self) -> Option<EnteredSpan> {
+        matches!(self.media, Media::In(_)).then(|| self.span.clone().entered())
+    }
+
     /// Brings what others are shown up to date.
     pub(super) fn show(&self) {
         let path = self.transport.path().map(|path| {

@@ -180,6 +180,7 @@ impl Core {
     /// reads it: that ends this session, and no other.
     fn guarded(&mut self, at: usize, now: Instant, take: impl FnOnce(&mut Session, &mut Vec<Sent>) -> Received) {
         let Some(session) = self.sessions.get_mut(&at) else { return };
+        let _in_span = session.publishing_span();
         let control = &mut self.control;
         let taken = catch_unwind(AssertUnwindSafe(|| take(session, control)));
         let acted = taken.and_then(|received| catch_unwind(AssertUnwindSafe(|| self.received(at, received, now))));
@@ -256,7 +257,7 @@ impl Core {
         self.shared.registry.connected(&session.id);
         let path = session.transport.path().map(|path| path.remote.to_string()).unwrap_or_default();
         let took = session.began.elapsed();
-        tracing::info!(session = %session.id, %path, ?took, "WebRTC session connected");
+        session.span.in_scope(|| tracing::info!(%path, ?took, "WebRTC session connected"));
         session.show();
         match &mut session.media {
             Media::In(publishing) => publishing.connected(now),
@@ -357,7 +358,7 @@ impl Core {
 
     /// Judges once a second which rendition a viewer should have.
     fn choose(&mut self, at: usize, now: Instant) {
-        let Some(Session { media: Media::Out(playing), .. }) = self.sessions.get_mut(&at) else { return };
+        let Some(Session { media: Media::Out(playing), span, .. }) = self.sessions.get_mut(&at) else { return };
         let Some((codec, Some(feed), None)) =
             playing.video.as_ref().map(|sent| (sent.agreed.codec, sent.outlet.feed(), sent.outlet.target()))
         else {
@@ -378,7 +379,7 @@ impl Core {
         if let Advice::Take(to) = advice
             && let Some(origin) = origins.get(to)
         {
-            tracing::debug!(stream = %playing.name, to = origin.name(), "a viewer changes its rendition");
+            span.in_scope(|| tracing::debug!(to = origin.name(), "a viewer changes its rendition"));
             playing.heading = Some((self.feeds.join(&stream, origin, at), now));
         }
     }
@@ -500,6 +501,7 @@ impl Core {
     fn turn(&mut self, at: usize, now: Instant, slow: bool) -> Result<(), String> {
         let second = (self.ticks + at as u64).is_multiple_of(SECOND);
         let Some(session) = self.sessions.get_mut(&at) else { return Ok(()) };
+        let _in_span = session.publishing_span();
         session.is_hot = false;
         if slow || second {
             session.transport.tick(now, &mut self.control)?;
@@ -564,26 +566,16 @@ impl Core {
     /// A session is over.
     fn end(&mut self, at: usize, why: &str, goodbye: bool) {
         let Some(mut session) = self.sessions.remove(&at) else { return };
+        let _in_span = session.span.clone().entered();
         self.farewell(&mut session);
         session.transport.close(Instant::now(), &mut self.control);
         session.show();
         let shot = session.shown.get();
-        let (stream, protocol, peer, client) = (&shot.stream, shot.protocol, &shot.peer, &shot.client);
-        let (packets, lost, seconds) = (shot.packets, shot.lost, shot.seconds);
+        let (client, packets, lost, seconds) = (&shot.client, shot.packets, shot.lost, shot.seconds);
         if session.is_connected {
-            tracing::info!(
-                stream,
-                protocol,
-                peer,
-                client,
-                packets,
-                lost,
-                seconds,
-                reason = why,
-                "WebRTC session ended"
-            );
+            tracing::info!(client, packets, lost, seconds, reason = why, "WebRTC session ended");
         } else {
-            tracing::warn!(stream, protocol, peer, client, reason = why, "WebRTC session never connected");
+            tracing::warn!(client, reason = why, "WebRTC session never connected");
         }
         self.shared.count_end(&session);
         session.shown.change(|shot| why.clone_into(&mut shot.state));
@@ -601,6 +593,8 @@ impl Core {
         self.by_id.remove(&session.id);
         self.feeds.leave(at);
         drop(self.shared.registry.remove(&session.id));
+        // With it goes its publisher, about which the hub has something to say.
+        drop(session);
     }
 
     /// Tells a viewer that nothing more comes.

@@ -9,6 +9,7 @@ import { keysView } from './admin/views/keys';
 import { loginView } from './admin/views/login';
 import { serverView } from './admin/views/server';
 import { sessionsView } from './admin/views/sessions';
+import { settingsView } from './admin/views/settings';
 import { streamView } from './admin/views/stream';
 import { streamsView } from './admin/views/streams';
 import type { View } from './admin/view';
@@ -26,6 +27,7 @@ const TABS = [
   ['keys', 'Keys'],
   ['server', 'Server'],
   ['events', 'Events'],
+  ['settings', 'Settings'],
   ['audit', 'Audit'],
 ] as const;
 
@@ -75,6 +77,7 @@ function view(page: string, [name]: string[]): View {
     case 'keys': return keysView();
     case 'server': return serverView(live);
     case 'events': return eventsView();
+    case 'settings': return settingsView();
     case 'audit': return auditView();
     default: return { title: 'Not found', element: el('p', {}, 'There is no such page.') };
   }

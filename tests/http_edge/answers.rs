@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use headwater::access::{self, Access, Secret};
+use headwater::config::{Config, Control};
 use headwater::events::Events;
 use headwater::hls::Hls;
 use headwater::http::{Admin, Edge, Parts, Reach};
@@ -209,6 +210,7 @@ fn admin(edge: &Edge, token: &str) -> (Admin, tempfile::TempDir) {
         data: data.path().to_owned(),
         metrics_token: None,
         reach: Reach { public_url: String::new(), http_port: 8080, rtmp_port: 1935 },
+        control: Control::fixed(Config::default(), Events::new()),
     };
     (Admin::start("127.0.0.1:0".parse().unwrap(), parts, edge).unwrap(), data)
 }

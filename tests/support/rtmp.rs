@@ -33,6 +33,7 @@ pub fn tags(file: &Path) -> Vec<Tag> {
 }
 
 /// A connection that may publish.
+#[derive(Debug)]
 pub struct Session {
     pub stream: TcpStream,
 }
@@ -40,6 +41,11 @@ pub struct Session {
 impl Session {
     /// Connects, shakes hands and asks to publish `key`; returns when the server said that publishing has started.
     pub async fn publish(address: &str, key: &str) -> Session {
+        Session::try_publish(address, key).await.unwrap_or_else(|heard| panic!("refused: {heard}"))
+    }
+
+    /// The same; where the server closes instead, what it said before.
+    pub async fn try_publish(address: &str, key: &str) -> Result<Session, String> {
         let mut session = Session::shake(address).await;
         let mut out = Vec::new();
         let app = [&[3][..], &text("app"), &string("live"), &[0, 0, 9]].concat();
@@ -48,8 +54,8 @@ impl Session {
         let publish = [string("publish"), number(3.0), vec![5], string(key), string("live")].concat();
         message(&mut out, 4, 20, 0, 1, &publish);
         session.stream.write_all(&out).await.unwrap();
-        session.hear("NetStream.Publish.Start").await;
-        session
+        session.hear("NetStream.Publish.Start").await?;
+        Ok(session)
     }
 
     /// Connects and shakes hands.
@@ -67,17 +73,20 @@ impl Session {
     }
 
     /// Reads until a text has come.
-    async fn hear(&mut self, wanted: &str) {
+    async fn hear(&mut self, wanted: &str) -> Result<(), String> {
         let mut heard = Vec::new();
         let search = async {
             while !heard.windows(wanted.len()).any(|w| w == wanted.as_bytes()) {
                 let mut some = [0; 4096];
                 let n = self.stream.read(&mut some).await.unwrap();
-                assert!(n > 0, "closed before {wanted}: {}", String::from_utf8_lossy(&heard));
+                if n == 0 {
+                    return Err(String::from_utf8_lossy(&heard).into_owned());
+                }
                 heard.extend_from_slice(&some[..n]);
             }
+            Ok(())
         };
-        tokio::time::timeout(Duration::from_secs(10), search).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(10), search).await.unwrap()
     }
 
     /// Sends one tag. An error means that the server closed the connection.

@@ -1,5 +1,6 @@
 //! The server under test: the real binary on free ports, with a data directory of its own.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -49,6 +50,11 @@ impl Headwater {
         let rtmp = format!("rtmp://{}/live", address("rtmp", "rtmp://").await);
         let client = Client::new(&http);
         Headwater { process, http, admin, rtmp, client, data }
+    }
+
+    /// The folder that it runs in; its data directory is `data` there.
+    pub fn folder(&self) -> &Path {
+        self.data.path()
     }
 
     /// GET on the edge; a broken connection fails the test.

@@ -14,7 +14,7 @@ import { ADMIN_TOKEN, administer, publish, serve } from './server.mjs';
 const SHOTS = fileURLToPath(new URL('../../target/screenshots/admin', import.meta.url));
 const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const WIDTHS = [1440, 768, 390];
-const PAGES = ['streams', 'streams/show', 'sessions', 'keys', 'server', 'events', 'audit'];
+const PAGES = ['streams', 'streams/show', 'sessions', 'keys', 'server', 'events', 'settings', 'audit'];
 
 let server, browser, page, publisher;
 
@@ -163,6 +163,29 @@ test('a viewer is listed and sent away', async () => {
   await answer('End');
   await said('The session was ended');
   await viewer.close();
+});
+
+test('a setting is refused with its reason, tried, made, and taken back', async () => {
+  await go('settings');
+  await page.getByLabel('Filter by name').fill('hub.media_idle');
+  const change = async (value) => {
+    await page.getByRole('button', { name: 'Change hub.media_idle' }).click();
+    await page.getByLabel('Value').fill(value);
+    await page.keyboard.press('Enter');
+  };
+  await change('soon');
+  await said('hub.media_idle');
+  await change('7s');
+  await page.locator('dialog', { hasText: 'from 5s to 7s' }).waitFor();
+  await page.screenshot({ path: join(SHOTS, 'setting.png') });
+  await answer('Change');
+  await page.locator('td', { hasText: 'set by the API' }).waitFor();
+  const { options } = await administer(server, '/api/v1/config');
+  assert.equal(options.find((option) => option.name === 'hub.media_idle').value, '7s');
+  await page.getByRole('button', { name: 'Change hub.media_idle' }).click();
+  await answer('As it was');
+  await answer('Change');
+  await page.locator('td', { hasText: 'set by the API' }).waitFor({ state: 'detached' });
 });
 
 test('keys alone reach everything', async () => {

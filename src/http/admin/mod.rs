@@ -1,11 +1,12 @@
 //! The operator's listener: the admin page and its API, metrics, health. One thread, few connections, no viewer's data.
 //!
 //! A call of the API goes: `mod` (host, route, identity) -> `routes` (the table) -> one of `streams`, `sessions`, `keys`,
-//! `process`, `account`, `events`. What changes something leaves a line in `audit`. `openapi` says it all in a document.
+//! `process`, `config`, `account`, `events`. What changes something leaves a line in `audit`. `openapi` says it all in a document.
 
 mod account;
 mod audit;
 mod call;
+mod config;
 mod events;
 mod identity;
 mod keys;
@@ -44,6 +45,8 @@ use super::viewer::{admitted, behead, plain};
 use super::viewers::{Counts, Viewers};
 use super::worker::{Crew, Shared};
 use crate::access::{Access, Secret};
+use crate::config::Control;
+use crate::current::Current;
 use crate::events::Events;
 use crate::hls::Hls;
 use crate::hub::{Hub, Status, Stream, StreamState};
@@ -87,6 +90,8 @@ pub struct Parts {
     pub metrics_token: Option<Secret>,
     /// Where broadcasters and viewers find the server.
     pub reach: Reach,
+    /// The configuration.
+    pub control: Control,
 }
 
 /// Where others find the server: for the addresses that pages show.
@@ -116,7 +121,7 @@ impl Admin {
             counters,
         };
         let sockets = sockets.into_iter().map(|socket| (socket, None)).collect();
-        let crew = Crew::start("admin", &settings, shared, sockets).map_err(StartError::Thread)?;
+        let crew = Crew::start("admin", &Current::new(settings), shared, sockets).map_err(StartError::Thread)?;
         Ok(Admin { crew, addr, operator })
     }
 
@@ -160,6 +165,7 @@ struct Operator {
     access: Access,
     viewers: Viewers,
     reach: Reach,
+    control: Control,
     events: Events,
     readiness: Readiness,
     pages: Arc<Pages>,
@@ -211,7 +217,8 @@ impl Respond for Arc<Operator> {
 
 impl Operator {
     fn new(parts: Parts, edge: &Edge, addr: SocketAddr) -> Operator {
-        let Parts { hub, hls, transcoder, webrtc, access, viewers, events, data, metrics_token, reach } = parts;
+        let Parts { hub, hls, transcoder, webrtc, access, viewers, events, data, metrics_token, reach, control } =
+            parts;
         Operator {
             identity: Identity::new(access.clone()),
             audit: Audit::open(&data, events.clone()),
@@ -222,6 +229,7 @@ impl Operator {
             access,
             viewers,
             reach,
+            control,
             events,
             readiness: edge.readiness(),
             pages: edge.pages(),

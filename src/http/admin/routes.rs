@@ -8,7 +8,7 @@ use hyper::{Method, Response};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::call::Call;
-use super::{Operator, account, events, keys, openapi, process, sessions, streams};
+use super::{Operator, account, config, events, keys, openapi, process, sessions, streams};
 use crate::http::body::Body;
 use crate::http::problem::Problem;
 
@@ -281,6 +281,32 @@ pub(super) static ROUTES: &[Route] = &[
             "Makes a link that opens a stream to viewers.",
             one::<keys::Link>(),
             Run::Now(keys::link),
+        )
+    },
+    get(
+        "/api/v1/config",
+        "Every option, and where its value comes from.",
+        one::<config::Configuration>(),
+        Run::Now(config::show),
+    ),
+    Route {
+        takes: Some(shape::<config::Changes>),
+        refuses: &[400, 413, 415],
+        ..post(
+            "/api/v1/config/validate",
+            "What changes would do, without making them.",
+            one::<config::Tried>(),
+            Run::Now(config::validate),
+        )
+    },
+    Route {
+        takes: Some(shape::<config::Changes>),
+        refuses: &[400, 413, 415],
+        ..post(
+            "/api/v1/config/apply",
+            "Makes changes: at once where that can be, else from the next start.",
+            one::<config::Made>(),
+            Run::Later(config::apply),
         )
     },
     Route {

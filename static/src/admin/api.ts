@@ -32,6 +32,10 @@ export interface Server extends Version {
 export interface Entry { at_ms: number; who: string; from: string; action: string; target: string; outcome: string }
 export interface Happened { id: number; at_ms: number; stream: string | null; kind: string; data: Record<string, unknown> }
 
+export interface Option { name: string; value: string; default: string; origin: string; about: string; live: boolean; when: string; running?: string }
+export interface Change { option: string; from: string; to: string; live: boolean; when: string }
+export interface Tried { ok: boolean; errors: { option: string; problem: string }[]; diff: Change[] }
+
 /** Why a call was refused, in the server's words. */
 export class Problem extends Error {
   constructor(readonly status: number, detail: string) {

@@ -1,0 +1,55 @@
+//! Hands another configuration to all that runs: what each part can take on, it does. The parts decide from when.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{
+    hls_settings, http_settings, hub_settings, offers, policy, rtmp_settings, transcode_settings, webrtc_settings,
+};
+use crate::access::Access;
+use crate::config::{Apply, Config};
+use crate::current::Current;
+use crate::hls::Hls;
+use crate::hub::Hub;
+use crate::logging;
+use crate::transcode::{Program, Transcoder};
+use crate::webrtc::WebRtc;
+use crate::{http, rtmp};
+
+/// All that takes on settings.
+pub(super) struct Parts {
+    pub(super) access: Access,
+    pub(super) hub: Hub,
+    pub(super) hls: Hls,
+    pub(super) transcoder: Transcoder,
+    pub(super) program: Program,
+    pub(super) webrtc: Option<WebRtc>,
+    pub(super) edge: http::Tuning,
+    pub(super) rtmp: Arc<rtmp::Shared>,
+    pub(super) reload_interval: Current<Duration>,
+    pub(super) logging: Option<logging::Tuning>,
+}
+
+/// What applies a configuration to them.
+pub(super) fn to(parts: Parts) -> Apply {
+    Box::new(move |config| parts.apply(config))
+}
+
+impl Parts {
+    fn apply(&self, config: &Config) {
+        if let Some(logging) = &self.logging {
+            logging.apply(&config.log.level, config.log.format);
+        }
+        self.access.configure(&config.access.keys, policy(config));
+        // The transcoder first: it is asked about every stream that the hub lets start with a ladder.
+        self.transcoder.apply(transcode_settings(config, &self.program));
+        self.hub.apply(hub_settings(config));
+        self.hls.apply(hls_settings(&config.hls));
+        if let Some(webrtc) = &self.webrtc {
+            webrtc.apply(webrtc_settings(config));
+        }
+        self.edge.apply(http_settings(config), offers(config));
+        self.rtmp.apply(rtmp_settings(&config.rtmp));
+        self.reload_interval.set(config.tls.reload_interval.get());
+    }
+}
