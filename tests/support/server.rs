@@ -94,12 +94,13 @@ impl Headwater {
         }
     }
 
-    /// The paths of the media playlists that a multivariant playlist names.
+    /// The paths of the media playlists that a multivariant playlist names, without the id of this viewer.
     pub async fn renditions(&self, name: &str) -> Vec<String> {
         let text = self.index(name).await.text();
         let quoted = text.split("URI=\"").skip(1).filter_map(|rest| rest.split('"').next());
         let plain = text.lines().filter(|l| !l.starts_with('#') && !l.is_empty());
-        plain.chain(quoted).map(|uri| format!("/live/{name}/{uri}")).collect()
+        let bare = |uri: &str| uri.split('?').next().unwrap_or_default().to_owned();
+        plain.chain(quoted).map(|uri| format!("/live/{name}/{}", bare(uri))).collect()
     }
 
     /// The value of a metric (the sum over its labels), 0 if it is absent.
