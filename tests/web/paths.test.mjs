@@ -11,7 +11,8 @@ let browser;
 let publisher;
 
 before(async () => {
-  server = await serve('--webrtc-listen', '[::]:0');
+  // Players are here before the first picture is.
+  server = await serve('--webrtc-listen', '[::]:0', '--webrtc-wait', '30s');
   browser = await browse();
   publisher = publish(server, 'ways');
 });
@@ -39,10 +40,8 @@ async function play(kept) {
         .split('\r\n')
         .filter((line) => !line.startsWith('a=candidate:') || new RegExp(kept).test(line))
         .join('\r\n');
-    const ask = async () =>
-      fetch('/whep/ways', { method: 'POST', headers: { 'content-type': 'application/sdp' }, body: connection.localDescription.sdp });
-    let response = await ask();
-    for (let tries = 0; response.status === 404 && tries < 20; tries++) response = await ask();
+    const offer = { method: 'POST', headers: { 'content-type': 'application/sdp' }, body: connection.localDescription.sdp };
+    const response = await fetch('/whep/ways', offer);
     window.resource = response.headers.get('location');
     window.etag = response.headers.get('etag');
     window.answer = await response.text();
