@@ -21,7 +21,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("hls", &["media", "hub", "access", "events", "metrics"]),
     ("transcode", &["media", "hub", "access", "events", "metrics"]),
     ("webrtc", &["media", "hub", "access", "events", "metrics"]),
-    ("http", &["media::Time", "hub", "hls", "transcode", "webrtc", "access", "events", "metrics", "tls"]),
+    ("doctor", &["media", "hub", "access", "events", "metrics"]),
+    ("http", &["media::Time", "hub", "hls", "transcode", "webrtc", "doctor", "access", "events", "metrics", "tls"]),
     (
         "server",
         &[
@@ -37,6 +38,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "hls",
             "transcode",
             "webrtc",
+            "doctor",
             "http",
         ],
     ),

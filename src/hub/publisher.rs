@@ -21,6 +21,19 @@ pub struct Source {
     pub client: String,
 }
 
+/// What an encoder says of the stream that it sends (`onMetaData`). Nothing depends on it being true.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Declared {
+    /// In pixels.
+    pub width: Option<f64>,
+    /// In pixels.
+    pub height: Option<f64>,
+    /// Pictures a second.
+    pub frame_rate: Option<f64>,
+    /// Bits a second of pictures.
+    pub video_bitrate: Option<f64>,
+}
+
 /// Why a name was not given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
@@ -63,17 +76,36 @@ pub struct Publisher {
     stream: Arc<Stream>,
     session: u64,
     ended: watch::Receiver<Option<Ended>>,
+    advice: watch::Receiver<Option<Arc<str>>>,
     finished: bool,
 }
 
 impl Publisher {
     pub(super) fn new(hub: Hub, stream: Arc<Stream>, session: u64, ended: watch::Receiver<Option<Ended>>) -> Publisher {
-        Publisher { hub, stream, session, ended, finished: false }
+        let advice = stream.advice();
+        Publisher { hub, stream, session, ended, advice, finished: false }
     }
 
     /// Announces a track before its first frame (a sequence header came), so that the stream knows what to wait for.
     pub fn announce(&mut self, config: Arc<Config>) {
         self.stream.announce(&config);
+    }
+
+    /// The encoder says what it sends.
+    pub fn declare(&mut self, declared: Declared) {
+        self.stream.declare(declared);
+    }
+
+    /// The next word for the broadcaster, who goes on publishing. Cancel-safe; none may ever come.
+    pub async fn advice(&mut self) -> Arc<str> {
+        loop {
+            if self.advice.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            if let Some(text) = &*self.advice.borrow_and_update() {
+                return text.clone();
+            }
+        }
     }
 
     /// Stamps a frame onto the stream's timeline, appends it and wakes readers. Cannot block. Frames of bad timing
