@@ -1,6 +1,7 @@
 //! Builds and wires everything in order, says where it listens, and drains on shutdown. `main` calls [`run`]; tests use
 //! [`Server`]. Decides nothing about media.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -13,9 +14,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
 use crate::config::{self, Config};
+use crate::doctor::{self, Doctor};
+use crate::events::Events;
 use crate::hls::{self, Hls};
 use crate::http::{self, Admin, Edge};
 use crate::hub::{self, Hub};
+use crate::media::Time;
 use crate::transcode::{self, Transcoder};
 use crate::webrtc::{self, WebRtc};
 use crate::{metrics, rtmp, tls};
@@ -123,13 +127,18 @@ impl Server {
         let rtmps = certificates.as_ref().map(|c| c.for_rtmp()).transpose()?;
         let webrtc = config.webrtc.enabled.then(|| WebRtc::start(webrtc_settings(&config), hub.clone())).transpose()?;
         let access = Access::new(config.access.keys.clone());
-        let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone())).transpose()?;
+        let doctor = config.doctor.enabled.then(|| Doctor::new(hub.clone(), doctor_limits(&config), Events::new()));
+        let signalling =
+            webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone(), doctor.clone())).transpose()?;
         let edge = Edge::start(http_settings(&config), hls.clone(), https, signalling)?;
-        let shown = (hub.clone(), hls.clone(), transcoder.clone(), webrtc.clone());
+        let shown = (hub.clone(), hls.clone(), transcoder.clone(), webrtc.clone(), doctor.clone());
         let admin = Admin::start(config.admin.listen, shown, edge.readiness())?;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
+        if let Some(doctor) = doctor {
+            tasks.spawn(doctor.follow(contacts(webrtc.clone()), stop.clone()));
+        }
         let server = Server { hub: hub.clone(), edge, admin, rtmp: Vec::new(), webrtc, stop: stop.clone(), tasks };
         let hub_keeper = hub.clone();
         let keep = stop.clone();
@@ -384,7 +393,35 @@ fn webrtc_settings(config: &Config) -> webrtc::Settings {
     }
 }
 
-fn signalling(config: &Config, webrtc: WebRtc, access: Access) -> Result<http::Signalling, Error> {
+fn doctor_limits(config: &Config) -> doctor::Limits {
+    let time = |time: config::Time| Time::from_duration(time.get());
+    doctor::Limits { gop: time(config.doctor.max_gop), segment_max: time(config.hls.segment_max) }
+}
+
+/// What the sessions over WebRTC say of their streams.
+fn contacts(webrtc: Option<WebRtc>) -> doctor::Contacts {
+    Arc::new(move || {
+        let mut contacts: HashMap<String, doctor::Contact> = HashMap::new();
+        for shot in webrtc.as_ref().map(WebRtc::sessions).unwrap_or_default() {
+            if shot.state != "connected" {
+                continue;
+            }
+            let contact = contacts.entry(shot.stream).or_default();
+            match shot.protocol {
+                "whip" => contact.packets = Some((shot.packets, shot.lost)),
+                _ => contact.viewers += 1,
+            }
+        }
+        contacts
+    })
+}
+
+fn signalling(
+    config: &Config,
+    webrtc: WebRtc,
+    access: Access,
+    doctor: Option<Doctor>,
+) -> Result<http::Signalling, Error> {
     let server = |text: &String| {
         let config::IceServer { url, username, credential } = config::ice_server(text).map_err(Error::Start)?;
         Ok(http::IceServer { url, username, credential })
@@ -392,6 +429,7 @@ fn signalling(config: &Config, webrtc: WebRtc, access: Access) -> Result<http::S
     Ok(http::Signalling {
         webrtc,
         access,
+        doctor,
         ice_servers: config.webrtc.ice_servers.iter().map(server).collect::<Result<_, Error>>()?,
         wait: config.webrtc.wait.get(),
     })

@@ -146,8 +146,13 @@ fn complaints(changes: &[Change]) -> BTreeSet<&'static str> {
 }
 
 fn found(changes: &[Change]) -> Vec<&Finding> {
-    let finding = |change| if let &Change::Found(ref finding) = change { Some(finding) } else { None };
-    changes.iter().filter_map(finding).collect()
+    let mut findings = Vec::new();
+    for change in changes {
+        if let Change::Found(finding) = change {
+            findings.push(finding);
+        }
+    }
+    findings
 }
 
 #[track_caller]
@@ -227,10 +232,8 @@ fn long_groups() {
 fn key_frames_where_the_scene_changes() {
     let show = Show::default();
     let mut frames = show.frames();
-    let mut number = 0;
-    for sent in frames.iter_mut().filter(|sent| sent.frame.kind() == Kind::Video) {
+    for (number, sent) in (0..).zip(frames.iter_mut().filter(|sent| sent.frame.kind() == Kind::Video)) {
         sent.frame.key |= number % 211 == 97 || number % 149 == 20;
-        number += 1;
     }
     only(&show.examined(frames.clone()), Code::GopIrregular);
     // Key frames that were asked for are not odd.
@@ -292,11 +295,9 @@ fn frames_that_the_source_drops() {
 fn frames_off_the_beat() {
     let show = Show::default();
     let mut frames = show.frames();
-    let mut number = 0;
-    for sent in frames.iter_mut().filter(|sent| sent.frame.kind() == Kind::Video) {
+    for (number, sent) in frames.iter_mut().filter(|sent| sent.frame.kind() == Kind::Video).enumerate() {
         let late = ms([0, 16, 5, 12, 1][number % 5]);
         (sent.frame.dts, sent.frame.pts) = (sent.frame.dts + late, sent.frame.pts + late);
-        number += 1;
     }
     only(&show.examined(frames.clone()), Code::FrameRateVaries);
     // Cameras in browsers do so.

@@ -20,7 +20,7 @@ pub(super) fn look(video: &VideoConfig, out: &mut Vec<Seen>) {
         }
         Codec::Aac | Codec::Opus => {}
     }
-    if video.width % 2 != 0 || video.height % 2 != 0 {
+    if !video.width.is_multiple_of(2) || !video.height.is_multiple_of(2) {
         let text = format!(
             "the picture has {} x {} pixels: odd sizes lose a line or show a green edge",
             video.width, video.height

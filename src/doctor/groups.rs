@@ -90,7 +90,7 @@ impl Groups {
         self.span += group.length;
         while self.closed.len() > MOST_GROUPS || (self.span > MEMORY && self.closed.len() > LAST) {
             let Some(oldest) = self.closed.pop_front() else { break };
-            self.span = self.span - oldest.length;
+            self.span -= oldest.length;
         }
     }
 

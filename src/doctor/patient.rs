@@ -76,13 +76,11 @@ impl Patient {
             sessions: status.sessions,
         };
         let changes = self.examination.tick(now, &around);
-        for change in &changes {
-            self.tell(change, events);
-            if let Change::Found(finding) = change
-                && finding.severity > Severity::Info
-            {
-                stream.advise(&format!("{}. {}", finding.text, finding.remedy));
-            }
+        changes.iter().for_each(|change| self.tell(change, events));
+        // One word for all of it: a newer one would take the place of one that was not told yet.
+        let advice: Vec<String> = changes.iter().filter_map(advice).collect();
+        if !advice.is_empty() {
+            stream.advise(&advice.join(". "));
         }
         !changes.is_empty()
     }
@@ -106,5 +104,15 @@ impl Patient {
                 tracing::info!(stream = self.name, code, "no longer found");
             }
         }
+    }
+}
+
+/// What a broadcaster is told of a change: what is worth an interruption.
+fn advice(change: &Change) -> Option<String> {
+    match change {
+        Change::Found(finding) if finding.severity > Severity::Info => {
+            Some(format!("{}. {}", finding.text, finding.remedy))
+        }
+        _ => None,
     }
 }

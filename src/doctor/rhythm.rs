@@ -116,6 +116,6 @@ const MANY_MISSING: f64 = 0.1;
 /// Below this, movement falls apart.
 const LOW_RATE: f64 = 14.0;
 
-const MORE_FRAMES: &str = "OBS: Settings > Video > Common FPS Values: 30. ffmpeg: -r 30";
+const MORE_FRAMES: &str = "OBS: Settings > Video > Common FPS Values: 30. ffmpeg: -r 30. Browser: choose a smaller size, give the camera more light";
 const CONSTANT: &str = "OBS: Settings > Video > Common FPS Values: 30 or 60 (OBS then sends a constant rate; for a capture device set its FPS to the same). ffmpeg: -fps_mode cfr -r 30";
 const DROPS: &str = "OBS: see View > Stats. Frames dropped by the network: lower Settings > Output > Streaming > Bitrate, and check Settings > Advanced > Network > Dynamically change bitrate to manage congestion. Encoder overloaded: a faster preset or a hardware encoder under Settings > Output > Streaming > Video Encoder. ffmpeg: -preset veryfast, and look for drop= in its status line";

@@ -14,7 +14,7 @@ pub(super) struct Sound {
     present: Second,
     filled: Option<u64>,
     began: Option<Time>,
-    /// Samples and rate of what came in the present configuration.
+    /// Some has come.
     heard: bool,
 }
 
@@ -115,7 +115,7 @@ const SILENT: f64 = 0.97;
 const HOLES: f64 = 0.02;
 const MANY_HOLES: f64 = 0.3;
 
-const ADD_SOUND: &str = "OBS: Settings > Audio > Global Audio Devices > Desktop Audio or Mic/Auxiliary Audio: choose a device; Settings > Output > Streaming > Audio Track: 1. ffmpeg: add -f lavfi -i anullsrc -c:a aac, or leave -an out";
+const ADD_SOUND: &str = "OBS: Settings > Audio > Global Audio Devices > Desktop Audio or Mic/Auxiliary Audio: choose a device; Settings > Output > Streaming > Audio Track: 1. ffmpeg: add -f lavfi -i anullsrc -c:a aac, or leave -an out. Browser: choose a microphone";
 const ADD_PICTURE: &str = "OBS: add a source to the scene. ffmpeg: leave -vn out. Nothing is to be done if it is radio";
 const WHOLE_SOUND: &str = "OBS: Settings > Audio > Sample Rate: the same as the sound device has; Settings > Advanced > Audio > Enable Low Latency Audio Buffering: off. ffmpeg: -af aresample=async=1";
-const UNMUTE: &str = "OBS: Audio Mixer: unmute the source and look whether its level moves; Settings > Audio > Global Audio Devices: choose the device; the source's Advanced Audio Properties > Tracks: the one that is streamed. ffmpeg: choose another -i or -map";
+const UNMUTE: &str = "OBS: Audio Mixer: unmute the source and look whether its level moves; Settings > Audio > Global Audio Devices: choose the device; the source's Advanced Audio Properties > Tracks: the one that is streamed. ffmpeg: choose another -i or -map. Browser: choose another microphone";

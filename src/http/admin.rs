@@ -19,6 +19,7 @@ use super::settings::Settings;
 use super::still;
 use super::viewer::{admitted, behead, plain};
 use super::worker::{Crew, Shared};
+use crate::doctor::{Doctor, Health};
 use crate::hls::Hls;
 use crate::hub::{Hub, Stream};
 use crate::transcode::Transcoder;
@@ -33,10 +34,10 @@ pub struct Admin {
 
 impl Admin {
     /// Binds the address and starts the thread. `readiness` is the edge's, so that both say the same; without `transcoder`
-    /// there are no ladders.
+    /// there are no ladders, without `doctor` no findings.
     pub fn start(
         addr: SocketAddr,
-        (hub, hls, transcoder, webrtc): (Hub, Hls, Option<Transcoder>, Option<WebRtc>),
+        (hub, hls, transcoder, webrtc, doctor): (Hub, Hls, Option<Transcoder>, Option<WebRtc>, Option<Doctor>),
         readiness: Readiness,
     ) -> Result<Admin, StartError> {
         let sockets = bind(addr, 1, "admin.listen")?;
@@ -46,7 +47,15 @@ impl Admin {
         let counters = Arc::new(Counters::silent());
         let shared = Shared {
             manner: Manner::new(&settings, None, counters.clone()),
-            respond: Arc::new(Operator { hub, hls, transcoder, webrtc, readiness, local: addr.ip().is_loopback() }),
+            respond: Arc::new(Operator {
+                hub,
+                hls,
+                transcoder,
+                webrtc,
+                doctor,
+                readiness,
+                local: addr.ip().is_loopback(),
+            }),
             places: Places::new(MOST_CONNECTIONS),
             counters,
         };
@@ -71,6 +80,7 @@ struct Operator {
     hls: Hls,
     transcoder: Option<Transcoder>,
     webrtc: Option<WebRtc>,
+    doctor: Option<Doctor>,
     readiness: Readiness,
     /// Whether only this machine reaches the listener.
     local: bool,
@@ -145,6 +155,7 @@ impl Operator {
         let tracks: Vec<Value> = tracks.into_iter().flatten().collect();
         let progress = self.hls.progress(stream.name().as_str());
         let ladder = self.transcoder.as_ref().and_then(|transcoder| transcoder.ladder(stream.name().as_str()));
+        let findings = self.doctor.as_ref().map(|doctor| doctor.findings(stream.name().as_str())).unwrap_or_default();
         let renditions = progress.iter().flat_map(|progress| &progress.renditions);
         let renditions: Vec<Value> =
             renditions.map(|(name, msn, part)| json!({ "name": name, "msn": msn, "part": part })).collect();
@@ -165,6 +176,8 @@ impl Operator {
             "bytes": status.bytes,
             "still": stream.still().is_some(),
             "ladder": ladder.as_deref(),
+            "health": Health::of(&findings),
+            "findings": findings,
         })
     }
 }

@@ -96,18 +96,6 @@ impl Publisher {
         self.stream.declare(declared);
     }
 
-    /// The next word for the broadcaster, who goes on publishing. Cancel-safe; none may ever come.
-    pub async fn advice(&mut self) -> Arc<str> {
-        loop {
-            if self.advice.changed().await.is_err() {
-                return std::future::pending().await;
-            }
-            if let Some(text) = &*self.advice.borrow_and_update() {
-                return text.clone();
-            }
-        }
-    }
-
     /// Stamps a frame onto the stream's timeline, appends it and wakes readers. Cannot block. Frames of bad timing
     /// are repaired or dropped and counted; an error means that the session has been ended.
     pub fn push(&mut self, frame: Frame) -> Result<(), Ended> {
@@ -149,6 +137,27 @@ impl Publisher {
         match self.ended.wait_for(Option::is_some).await {
             Ok(ended) => ended.clone().unwrap_or(Ended::Draining),
             Err(_) => Ended::Draining,
+        }
+    }
+
+    /// Resolves with the next advice for the broadcaster, who goes on publishing, or with the session's end. Cancel-safe.
+    pub async fn word(&mut self) -> Result<Arc<str>, Ended> {
+        let Publisher { advice, ended, .. } = self;
+        let advised = async {
+            // A sender that is gone goes with the stream, which ends the session.
+            while advice.changed().await.is_ok() {
+                if let Some(text) = &*advice.borrow_and_update() {
+                    return text.clone();
+                }
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            biased;
+            ended = ended.wait_for(Option::is_some) => {
+                Err(ended.map_or(Ended::Draining, |ended| ended.clone().unwrap_or(Ended::Draining)))
+            }
+            advice = advised => Ok(advice),
         }
     }
 

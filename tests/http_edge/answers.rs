@@ -195,7 +195,7 @@ async fn the_operator_sees_metrics_health_and_streams() {
     let (readiness, hub) = (Readiness::default(), super::hub());
     let hls = Hls::new(hub.clone(), super::hls());
     let admin =
-        Admin::start("127.0.0.1:0".parse().unwrap(), (hub.clone(), hls, None, None), readiness.clone()).unwrap();
+        Admin::start("127.0.0.1:0".parse().unwrap(), (hub.clone(), hls, None, None, None), readiness.clone()).unwrap();
     let mut raw = Raw::connect(admin.addr()).await;
     assert_eq!(raw.get("/api/v1/streams", "").await.text(), "{\"streams\":[]}");
     assert_eq!(raw.get("/healthz", "").await.text(), "ok\n");
@@ -212,7 +212,8 @@ async fn the_operators_page_is_not_given_to_names_of_others() {
     use headwater::http::{Admin, Readiness};
     let hub = super::hub();
     let hls = Hls::new(hub.clone(), super::hls());
-    let admin = Admin::start("127.0.0.1:0".parse().unwrap(), (hub, hls, None, None), Readiness::default()).unwrap();
+    let admin =
+        Admin::start("127.0.0.1:0".parse().unwrap(), (hub, hls, None, None, None), Readiness::default()).unwrap();
     let mut raw = Raw::connect(admin.addr()).await;
     for (host, status) in [
         ("localhost", 200),
