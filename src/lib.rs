@@ -8,6 +8,7 @@
 //! | [`hls`] | segmenter, rendition windows, playlists | touches HTTP |
 //! | [`transcode`] | ladder policy, worker processes, and all that names GStreamer | packages or serves media |
 //! | [`webrtc`] | WHIP and WHEP: one port, workers, sessions, packets | speaks HTTP |
+//! | [`doctor`] | what is wrong with a stream, and the setting that mends it | changes a stream |
 //! | [`http`] | listeners, TLS, routes, pages, the one error-to-response mapping | muxes or renders per viewer |
 //! | [`tls`] | certificates, and their reloading | listens |
 //! | [`config`] | file, environment and arguments, and nothing else reads those | acts on them |
@@ -22,7 +23,7 @@
 //! Who may import whom (kept by `tests/architecture.rs`):
 //!
 //! ```text
-//! media <- hub <- { rtmp  hls  transcode  webrtc } <- http <- server <- main        access, config, current, events, logging, metrics, tls, traces: leaves
+//! media <- hub <- { rtmp  hls  transcode  webrtc  doctor } <- http <- server <- main        access, config, current, events, logging, metrics, tls, traces: leaves
 //! ```
 //!
 //! A frame's journey: `rtmp::chunk` (bytes to message) -> `media::flv` (message to [`media::Frame`]) ->
@@ -32,6 +33,7 @@
 pub mod access;
 pub mod config;
 pub mod current;
+pub mod doctor;
 pub mod events;
 pub mod hls;
 pub mod http;

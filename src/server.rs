@@ -4,6 +4,7 @@
 mod apply;
 mod reload;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -18,11 +19,13 @@ use tokio_util::task::TaskTracker;
 use crate::access::{self, Access, KeyId, Network};
 use crate::config::{self, Config, Control};
 use crate::current::Current;
+use crate::doctor::{self, Doctor};
 use crate::events::Events;
 use crate::hls::{self, Hls};
 use crate::http::{self, Admin, Edge, Parts, Reach};
 use crate::hub::{self, Hub};
 use crate::logging::{self, Logging};
+use crate::media::Time;
 use crate::transcode::{self, Transcoder};
 use crate::webrtc::{self, WebRtc};
 use crate::{metrics, rtmp, tls, traces};
@@ -149,7 +152,8 @@ impl Server {
         let rtmps = certificates.as_ref().map(|c| c.for_rtmp()).transpose()?;
         let webrtc = config.webrtc.enabled.then(|| WebRtc::start(webrtc_settings(&config), hub.clone())).transpose()?;
         let access = Access::open(access_settings(&config)?, events.clone())?;
-        let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone()));
+        let doctor = config.doctor.enabled.then(|| Doctor::new(hub.clone(), doctor_limits(&config), events.clone()));
+        let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone(), doctor.clone()));
         let viewers = http::Viewers::new(viewer_policy(&config), access.play_secret(), webrtc.clone(), events.clone());
         let edge =
             Edge::start(http_settings(&config), hls.clone(), https, signalling, (access.clone(), viewers.clone()))?;
@@ -160,6 +164,7 @@ impl Server {
             webrtc: webrtc.clone(),
             access: access.clone(),
             viewers: viewers.clone(),
+            doctor: doctor.clone(),
             events,
             data: config.data.dir.clone(),
             metrics_token: config.admin.metrics_token.clone(),
@@ -170,6 +175,9 @@ impl Server {
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
+        if let Some(doctor) = doctor {
+            tasks.spawn(doctor.follow(contacts(webrtc.clone()), stop.clone()));
+        }
         let rtmp = rtmp::Shared::new(hub.clone(), access.clone(), rtmp_settings(&config.rtmp), stop.clone());
         let reload_interval = Current::new(config.tls.reload_interval.get());
         control.apply_with(apply::to(apply::Parts {
@@ -540,8 +548,31 @@ fn webrtc_settings(config: &Config) -> webrtc::Settings {
     }
 }
 
-fn signalling(config: &Config, webrtc: WebRtc, access: Access) -> http::Signalling {
-    http::Signalling { webrtc, access, offers: Current::new(offers(config)) }
+fn doctor_limits(config: &Config) -> doctor::Limits {
+    let time = |time: config::Time| Time::from_duration(time.get());
+    doctor::Limits { gop: time(config.doctor.max_gop), segment_max: time(config.hls.segment_max) }
+}
+
+/// What the sessions over WebRTC say of their streams.
+fn contacts(webrtc: Option<WebRtc>) -> doctor::Contacts {
+    Arc::new(move || {
+        let mut contacts: HashMap<String, doctor::Contact> = HashMap::new();
+        for shot in webrtc.as_ref().map(WebRtc::sessions).unwrap_or_default() {
+            if shot.state != "connected" {
+                continue;
+            }
+            let contact = contacts.entry(shot.stream).or_default();
+            match shot.protocol {
+                "whip" => contact.packets = Some((shot.packets, shot.lost)),
+                _ => contact.viewers += 1,
+            }
+        }
+        contacts
+    })
+}
+
+fn signalling(config: &Config, webrtc: WebRtc, access: Access, doctor: Option<Doctor>) -> http::Signalling {
+    http::Signalling { webrtc, access, doctor, offers: Current::new(offers(config)) }
 }
 
 fn offers(config: &Config) -> http::Offers {

@@ -23,6 +23,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("hls", &["media", "hub", "access", "current", "events", "metrics", "traces"]),
     ("transcode", &["media", "hub", "access", "current", "events", "metrics"]),
     ("webrtc", &["media", "hub", "access", "current", "events", "metrics"]),
+    ("doctor", &["media", "hub", "access", "events", "metrics"]),
     (
         "http",
         &[
@@ -32,6 +33,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "hls",
             "transcode",
             "webrtc",
+            "doctor",
             "access",
             "config",
             "current",
@@ -57,6 +59,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "hls",
             "transcode",
             "webrtc",
+            "doctor",
             "http",
             "traces",
         ],

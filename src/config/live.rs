@@ -44,6 +44,7 @@ const SESSIONS: When = When::Next("sessions");
 
 const OPERATOR: &str = "the operator's listener is made when the server starts";
 const VIEWERS: &str = "who watches is judged by what held when the server started";
+const DOCTOR: &str = "the doctor is called when the server starts";
 const JUDGES: &str = "keys and connections of those who are asked are made when the server starts";
 
 /// Options that a running server takes on.
@@ -140,6 +141,8 @@ const RESTART: &[(&str, &str)] = &[
     ("access.webhook_actions", JUDGES),
     ("access.webhook_timeout", JUDGES),
     ("access.webhook_cache", JUDGES),
+    ("doctor.enabled", DOCTOR),
+    ("doctor.max_gop", DOCTOR),
     ("telemetry.endpoint", TRACES),
     ("telemetry.sample", TRACES),
     ("server.threads", "threads are made when the server starts"),

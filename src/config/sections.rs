@@ -36,6 +36,8 @@ pub struct Config {
     pub hls: Hls,
     /// What is made of streams beside their source.
     pub transcode: Transcode,
+    /// What is told of streams that are sent wrongly.
+    pub doctor: Doctor,
     /// What is written to standard error.
     pub log: Log,
     /// What a collector is told.
@@ -422,6 +424,22 @@ impl Default for Transcode {
             thumbnail_width: 640,
             ladders: Vec::new(),
         }
+    }
+}
+
+/// `[doctor]`: what is wrong with a stream, and the setting that mends it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Doctor {
+    /// Looks at every stream.
+    pub enabled: bool,
+    /// Key frames further apart than this are too far apart.
+    pub max_gop: Time,
+}
+
+impl Default for Doctor {
+    fn default() -> Doctor {
+        Doctor { enabled: true, max_gop: Time::secs(4) }
     }
 }
 

@@ -87,6 +87,7 @@ fn bounds(config: &Config, findings: &mut Findings<'_>) {
     findings.at_least("access.failed_keys", config.access.failed_keys, 1);
     findings.at_least("access.failed_wait", config.access.failed_wait, Time::secs(1));
     findings.at_most("access.failed_wait", config.access.failed_wait, Time::secs(3_600));
+    findings.at_least("doctor.max_gop", config.doctor.max_gop, Time::secs(1));
     findings.at_least("tls.reload_interval", config.tls.reload_interval, Time::secs(1));
     // Slow sources send one picture a second.
     findings.at_least("hub.media_idle", hub.media_idle, Time::secs(1));

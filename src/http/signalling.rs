@@ -22,8 +22,9 @@ use super::route;
 use super::viewers::Viewers;
 use crate::access::{Access, BadToken, From, Grant, Refused, StreamName};
 use crate::current::Current;
+use crate::doctor::Doctor;
 use crate::hub::PublishError;
-use crate::webrtc::{Answered, Client, Patched, Refusal, WebRtc};
+use crate::webrtc::{Answered, Client, Patched, Refusal, Snapshot, WebRtc};
 
 /// Both ends of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +42,8 @@ pub struct Signalling {
     pub webrtc: WebRtc,
     /// Who may publish.
     pub access: Access,
+    /// What publishers are told of their streams.
+    pub doctor: Option<Doctor>,
     /// What clients are told, and how long they may wait.
     pub offers: Current<Offers>,
 }
@@ -228,14 +231,22 @@ impl Signalling {
             }
             (Place::Status(_, id), Method::GET) => {
                 let shot = self.webrtc.session(id).ok_or_else(|| problem(Refusal::Gone))?;
-                let shot = serde_json::to_string(&shot).unwrap_or_default();
-                Ok(answer(StatusCode::OK, "application/json", shot))
+                Ok(answer(StatusCode::OK, "application/json", self.shown(&shot)))
             }
             (Place::Endpoint(..), _) => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "post an offer here")
                 .with(header::ALLOW, ENDPOINT_METHODS)),
             _ => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "a session takes PATCH and DELETE")
                 .with(header::ALLOW, SESSION_METHODS)),
         }
+    }
+
+    /// How a session goes; for a publisher also what is wrong with the stream.
+    fn shown(&self, shot: &Snapshot) -> String {
+        let mut value = json!(shot);
+        if let Some(doctor) = self.doctor.as_ref().filter(|_| shot.protocol == Protocol::Whip.name()) {
+            value["findings"] = json!(doctor.findings(&shot.stream));
+        }
+        value.to_string()
     }
 
     /// A session's address has its stream's name: another name is another address.

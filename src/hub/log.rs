@@ -182,6 +182,20 @@ impl<T: Entry> Cursor<T> {
         Poll::Pending
     }
 
+    /// Shows `visit` what is there now, without waiting and without a copy; `None` once the log is closed and read to its
+    /// end, else how many there were. `visit` runs while the writer waits: it looks and does no more.
+    pub fn look(&mut self, mut visit: impl FnMut(&T)) -> Result<Option<usize>, Lagged> {
+        let state = self.shared.lock();
+        if self.next < state.first {
+            return Err(Lagged { missed: state.first - self.next });
+        }
+        let skipped = (self.next - state.first) as usize;
+        let fresh = state.entries.len().saturating_sub(skipped);
+        state.entries.iter().skip(skipped).for_each(&mut visit);
+        self.next += fresh as u64;
+        Ok((fresh > 0 || !state.closed).then_some(fresh))
+    }
+
     /// After [`Lagged`]: goes on at the newest start. Says how many entries were skipped in all.
     pub fn skip_to_newest_start(&mut self) -> u64 {
         let state = self.shared.lock();

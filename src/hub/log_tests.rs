@@ -179,6 +179,27 @@ mod plain {
         assert_eq!(woken, [1, 1, 0]);
     }
 
+    #[test]
+    fn a_look_shows_what_is_there_once_and_tells_the_end() {
+        let log = Log::new(30, &Budget::new(1000));
+        let mut cursor = log.reader().cursor(From::Oldest);
+        let mut seen = Vec::new();
+        let mut look = |cursor: &mut Cursor<Item>| {
+            let looked = cursor.look(|item| seen.push(item.id));
+            (looked, std::mem::take(&mut seen))
+        };
+        assert_eq!(look(&mut cursor), (Ok(Some(0)), vec![]));
+        (0..2).for_each(|id| log.push(item(id, id == 0)));
+        assert_eq!(look(&mut cursor), (Ok(Some(2)), vec![0, 1]));
+        (2..7).for_each(|id| log.push(item(id, false)));
+        assert_eq!(look(&mut cursor), (Err(Lagged { missed: 2 }), vec![]));
+        cursor.skip_to_newest_start();
+        log.push(item(7, true));
+        log.close();
+        assert_eq!(look(&mut cursor), (Ok(Some(1)), vec![7]));
+        assert_eq!(look(&mut cursor), (Ok(None), vec![]));
+    }
+
     #[tokio::test]
     async fn readers_on_other_tasks_get_everything_in_order() {
         let log = Log::<Item>::new(1 << 20, &Budget::new(1 << 20));

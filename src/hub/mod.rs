@@ -18,6 +18,6 @@ pub use cutter::Limits;
 pub use ladder::{Ladder, Order, Pictures, Rung, RungSpec, RungState, Sound};
 pub use layers::Layer;
 pub use log::{Cursor, Entry, From, Lagged, Log, Reader};
-pub use publisher::{Ended, PublishError, Publisher, Source};
+pub use publisher::{Declared, Ended, PublishError, Publisher, Source};
 pub use registry::{Event, Hub, Settings, Takeover};
 pub use stream::{Status, Stream, StreamState, Tracks};

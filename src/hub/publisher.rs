@@ -24,6 +24,19 @@ pub struct Source {
     pub key: Option<KeyId>,
 }
 
+/// What an encoder says of the stream that it sends (`onMetaData`). Nothing depends on it being true.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Declared {
+    /// In pixels.
+    pub width: Option<f64>,
+    /// In pixels.
+    pub height: Option<f64>,
+    /// Pictures a second.
+    pub frame_rate: Option<f64>,
+    /// Bits a second of pictures.
+    pub video_bitrate: Option<f64>,
+}
+
 /// Why a name was not given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
@@ -72,17 +85,24 @@ pub struct Publisher {
     stream: Arc<Stream>,
     session: u64,
     ended: watch::Receiver<Option<Ended>>,
+    advice: watch::Receiver<Option<Arc<str>>>,
     finished: bool,
 }
 
 impl Publisher {
     pub(super) fn new(hub: Hub, stream: Arc<Stream>, session: u64, ended: watch::Receiver<Option<Ended>>) -> Publisher {
-        Publisher { hub, stream, session, ended, finished: false }
+        let advice = stream.advice();
+        Publisher { hub, stream, session, ended, advice, finished: false }
     }
 
     /// Announces a track before its first frame (a sequence header came), so that the stream knows what to wait for.
     pub fn announce(&mut self, config: Arc<Config>) {
         self.stream.announce(&config);
+    }
+
+    /// The encoder says what it sends.
+    pub fn declare(&mut self, declared: Declared) {
+        self.stream.declare(declared);
     }
 
     /// Stamps a frame onto the stream's timeline, appends it and wakes readers. Cannot block. Frames of bad timing
@@ -126,6 +146,27 @@ impl Publisher {
         match self.ended.wait_for(Option::is_some).await {
             Ok(ended) => ended.clone().unwrap_or(Ended::Draining),
             Err(_) => Ended::Draining,
+        }
+    }
+
+    /// Resolves with the next advice for the broadcaster, who goes on publishing, or with the session's end. Cancel-safe.
+    pub async fn word(&mut self) -> Result<Arc<str>, Ended> {
+        let Publisher { advice, ended, .. } = self;
+        let advised = async {
+            // A sender that is gone goes with the stream, which ends the session.
+            while advice.changed().await.is_ok() {
+                if let Some(text) = &*advice.borrow_and_update() {
+                    return text.clone();
+                }
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            biased;
+            ended = ended.wait_for(Option::is_some) => {
+                Err(ended.map_or(Ended::Draining, |ended| ended.clone().unwrap_or(Ended::Draining)))
+            }
+            advice = advised => Ok(advice),
         }
     }
 

@@ -13,7 +13,7 @@ use super::ladder::Ladder;
 use super::layers::Layer;
 use super::log::{Entry, Log, Reader};
 use super::timeline::{Counts, Placement, Timeline};
-use super::{Budget, Limits, Source};
+use super::{Budget, Declared, Limits, Source};
 use crate::access::StreamName;
 use crate::media::{Codec, Config, Frame, Kind, Time};
 use crate::traces;
@@ -84,6 +84,8 @@ pub struct Status {
     pub since: SystemTime,
     /// Pictures come in another order than they are shown (B-frames).
     pub reordered: bool,
+    /// What the encoder says that it sends.
+    pub declared: Declared,
 }
 
 /// One epoch of a stream: from its first publisher until it ends or its tracks change.
@@ -106,6 +108,9 @@ struct Live {
     log: Option<Log<Frame>>,
     state: StreamState,
     source: Source,
+    declared: Declared,
+    /// The newest word for the broadcaster; goes on in the epochs that follow.
+    advice: watch::Sender<Option<Arc<str>>>,
     /// The session that may push: a taken-over one may still hold a frame in its hands.
     session: u64,
     video: Option<Arc<Config>>,
@@ -166,6 +171,8 @@ impl Stream {
             timeline,
             state: StreamState::Starting,
             source,
+            declared: Declared::default(),
+            advice: watch::Sender::new(None),
             session,
             video: None,
             audio: None,
@@ -209,6 +216,9 @@ impl Stream {
         let next = Stream::new(self.name.clone(), epoch, (live.session, live.source.clone()), timeline, memory);
         let names: Vec<String> = live.layers.iter().map(|layer| layer.name().to_owned()).collect();
         next.expect_layers(&names);
+        let mut following = next.live();
+        (following.declared, following.advice) = (live.declared, live.advice.clone());
+        drop(following);
         next
     }
 
@@ -248,7 +258,22 @@ impl Stream {
             counts: live.timeline.counts,
             since: self.began_wall,
             reordered: live.reordered,
+            declared: live.declared,
         }
+    }
+
+    /// Tells the broadcaster something, where the protocol has a way to: a newer word takes the place of one that was not
+    /// yet told.
+    pub fn advise(&self, text: &str) {
+        self.live().advice.send_replace(Some(text.into()));
+    }
+
+    pub(super) fn advice(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.live().advice.subscribe()
+    }
+
+    pub(super) fn declare(&self, declared: Declared) {
+        self.live().declared = declared;
     }
 
     /// The rungs beside it, once they are decided on.
@@ -362,6 +387,7 @@ impl Stream {
         live.session = session;
         live.timeline.begin_session();
         live.source = source;
+        live.declared = Declared::default();
         live.sessions += 1;
         live.fed = Instant::now();
         live.state = if live.frames > 0 { StreamState::Waiting } else { StreamState::Starting };

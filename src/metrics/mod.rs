@@ -51,6 +51,7 @@ names! {
     HLS_SHORT_PARTS = "headwater_hls_short_parts_total" Counter {} "Parts below 85 % of the part target.";
     HLS_DISCONTINUITIES = "headwater_hls_discontinuities_total" Counter {} "Discontinuities that were published.";
     HLS_PART_DELAY = "headwater_hls_part_delay_seconds" Histogram {} "Time from a part's last frame to its playlist.";
+    DOCTOR_FINDINGS = "headwater_doctor_findings" Gauge {code} "Streams that the doctor finds this in.";
     HTTP_CONNECTIONS = "headwater_http_connections" Gauge {} "HTTP connections that are open.";
     HTTP_CONNECTIONS_REFUSED = "headwater_http_connections_refused_total" Counter {} "HTTP connections beyond the limit.";
     HTTP_OVERDUE = "headwater_http_connections_overdue_total" Counter {reason} "HTTP connections whose peer took too long: for a header, without a request, to take an answer.";

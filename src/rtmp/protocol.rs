@@ -183,6 +183,13 @@ impl Protocol {
         }
     }
 
+    /// Tells the client something while it publishes. Not as an error: encoders stop at those.
+    pub fn notify(&mut self, status: &Status) {
+        if let State::Publishing { stream } = self.state {
+            self.send(&command::on_status(stream, "warning", status));
+        }
+    }
+
     /// Tells the client why it is over, as an error. Says nothing before the handshake, nor twice.
     pub fn close(&mut self, status: &Status) {
         let stream = match self.state {

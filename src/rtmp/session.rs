@@ -11,15 +11,17 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
+use super::amf0::Value;
 use super::door::Pass;
 use super::end::End;
 use super::intake::Intake;
 use super::listener::{Settings, Shared};
 use super::meters::Tally;
 use super::protocol::{Event, Protocol, Request};
+use super::status::Status;
 use super::tracks::{Dropped, Reason, Step, Tracks};
 use crate::access::{From, Seat};
-use crate::hub::{Ended, Publisher, Source};
+use crate::hub::{Declared, Ended, Publisher, Source};
 use crate::media::{Frame, Kind};
 
 /// A connection, behind TLS where there is any.
@@ -37,6 +39,8 @@ pub(super) struct Session<S> {
     /// Its place among the sessions of its address.
     seat: Option<Seat>,
     tally: Tally,
+    /// Pieces of advice that were given.
+    advised: u32,
     about: About,
 }
 
@@ -73,6 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             publisher: None,
             seat: None,
             tally: Tally::default(),
+            advised: 0,
             about: About::default(),
             settings,
             shared,
@@ -129,7 +134,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let read = tokio::select! {
                 biased;
                 read = self.intake.read(&mut self.io, self.protocol.wanted()) => read,
-                ended = ended(&mut self.publisher) => return ended.into(),
+                word = word(&mut self.publisher) => match word {
+                    Word::Ended(ended) => return ended.into(),
+                    Word::Advice(text) => {
+                        self.advise(&text);
+                        if let Err(end) = self.flush().await {
+                            return end;
+                        }
+                        continue;
+                    }
+                },
                 () = &mut stopped => return End::Stopped,
             };
             let done = match read {
@@ -174,6 +188,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.step(step)
             }
             Event::Metadata(entries) => {
+                if let Some(publisher) = &mut self.publisher {
+                    publisher.declare(declared(&entries));
+                }
                 let encoder = entries.get("encoder").and_then(|value| value.as_str());
                 self.about.encoder = encoder.map(cut).unwrap_or_default();
                 Ok(())
@@ -213,6 +230,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.pass.publishes();
         self.intake.enlarge();
         Ok(())
+    }
+
+    /// Says what is wrong with the stream, and which setting mends it.
+    fn advise(&mut self, text: &str) {
+        if self.advised < MOST_ADVICE {
+            self.advised += 1;
+            self.protocol.notify(&Status::advice(text));
+        }
     }
 
     async fn flush(&mut self) -> Result<(), End> {
@@ -299,10 +324,29 @@ impl About {
     }
 }
 
-async fn ended(publisher: &mut Option<Publisher>) -> Ended {
+/// What the hub has to say to the session.
+enum Word {
+    Ended(Ended),
+    Advice(Arc<str>),
+}
+
+async fn word(publisher: &mut Option<Publisher>) -> Word {
     match publisher {
-        Some(publisher) => publisher.ended().await,
+        Some(publisher) => publisher.word().await.map_or_else(Word::Ended, Word::Advice),
         None => std::future::pending().await,
+    }
+}
+
+/// What an encoder says that it sends. A zero says nothing.
+fn declared(metadata: &Value) -> Declared {
+    let number =
+        |key| metadata.get(key).and_then(Value::as_number).filter(|number| *number > 0.0 && number.is_finite());
+    Declared {
+        width: number("width"),
+        height: number("height"),
+        frame_rate: number("framerate"),
+        // In kbit/s.
+        video_bitrate: number("videodatarate").map(|rate| rate * 1000.0),
     }
 }
 
@@ -311,6 +355,8 @@ fn cut(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_CLIENT).collect()
 }
 
+/// Pieces of advice in a session. All of them fit into the buffers of a connection whose peer never reads.
+const MOST_ADVICE: u32 = 32;
 /// Characters of a client's name.
 const MAX_CLIENT: usize = 128;
 /// How long a peer that was told of the end may go on sending: a round trip, and what it had in its buffers.

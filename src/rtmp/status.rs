@@ -33,6 +33,11 @@ impl Status {
         Status::new("NetStream.Publish.Rejected", description)
     }
 
+    /// Something about the stream that the broadcaster can mend; the session goes on.
+    pub fn advice(description: impl Into<String>) -> Status {
+        Status::new("NetStream.Publish.Advice", description)
+    }
+
     /// The session ends for a reason that is not the publisher's request.
     pub fn failed(description: impl Into<String>) -> Status {
         Status::new("NetStream.Failed", description)

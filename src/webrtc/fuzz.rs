@@ -325,6 +325,7 @@ fn status(video: Arc<Config>, reordered: bool) -> Status {
         counts: Default::default(),
         since: SystemTime::UNIX_EPOCH,
         reordered,
+        declared: crate::hub::Declared::default(),
     }
 }
 

@@ -4,7 +4,7 @@ import { nameOf } from './location';
 import { capture, devices, type Capture, type Source } from './publish/capture';
 import { listCheck } from './check';
 import { Meter } from './publish/meter';
-import { Whip, type Health, type State } from './publish/whip';
+import { Whip, type Finding, type Health, type State } from './publish/whip';
 import { el, text, toggle } from './ui/dom';
 import { bits } from './ui/words';
 
@@ -38,6 +38,8 @@ const key = at<HTMLInputElement>('#key');
 const meter = at<HTMLMeterElement>('#meter');
 const health = at('#health');
 const steps = at('#steps');
+const doctor = at('#doctor');
+const findings = at('#findings');
 const watch = at<HTMLAnchorElement>('#watch');
 
 let captured: Capture | null = null;
@@ -140,6 +142,22 @@ function paint(now: Health | null): void {
   health.replaceChildren(...rows.flatMap(([title, value]) => [el('dt', {}, title), el('dd', {}, value)]));
 }
 
+const WORSE: Record<Finding['severity'], string> = { info: 'Good to know', warning: 'Warning', problem: 'Problem' };
+let told = '';
+
+function tell(found: Finding[]): void {
+  toggle(doctor, found.length === 0);
+  // Screen readers read the list anew whenever it is replaced.
+  const now = found.map(({ code, severity }) => `${code} ${severity}`).join();
+  if (now === told) return;
+  told = now;
+  findings.replaceChildren(
+    ...found.map(({ severity, text: words, remedy }) =>
+      el('li', { 'data-severity': severity }, el('strong', {}, `${WORSE[severity]}: `), words, el('p', {}, remedy)),
+    ),
+  );
+}
+
 go.addEventListener('click', () => {
   const on = whip !== null && whip.state !== 'refused';
   whip?.stop();
@@ -157,5 +175,6 @@ window.setInterval(() => {
   meter.value = level.level;
 }, 100);
 window.setInterval(() => void (whip?.health() ?? Promise.resolve(null)).then(paint), 1_000);
+window.setInterval(() => void (whip?.findings() ?? Promise.resolve([])).then(tell), 3_000);
 window.addEventListener('pagehide', () => whip?.stop());
 void look();

@@ -206,6 +206,7 @@ fn admin(edge: &Edge, token: &str) -> (Admin, tempfile::TempDir) {
         webrtc: None,
         access: Access::open(settings, events.clone()).unwrap(),
         viewers: super::watching().1,
+        doctor: None,
         events,
         data: data.path().to_owned(),
         metrics_token: None,

@@ -47,6 +47,7 @@ use super::worker::{Crew, Shared};
 use crate::access::{Access, Secret};
 use crate::config::Control;
 use crate::current::Current;
+use crate::doctor::{Doctor, Finding, Severity};
 use crate::events::Events;
 use crate::hls::Hls;
 use crate::hub::{Hub, Status, Stream, StreamState};
@@ -82,6 +83,8 @@ pub struct Parts {
     pub access: Access,
     /// Who watches.
     pub viewers: Viewers,
+    /// What is wrong with the streams; None where nobody looks.
+    pub doctor: Option<Doctor>,
     /// What happened.
     pub events: Events,
     /// Where the audit log is kept.
@@ -164,6 +167,7 @@ struct Operator {
     webrtc: Option<WebRtc>,
     access: Access,
     viewers: Viewers,
+    doctor: Option<Doctor>,
     reach: Reach,
     control: Control,
     events: Events,
@@ -217,8 +221,20 @@ impl Respond for Arc<Operator> {
 
 impl Operator {
     fn new(parts: Parts, edge: &Edge, addr: SocketAddr) -> Operator {
-        let Parts { hub, hls, transcoder, webrtc, access, viewers, events, data, metrics_token, reach, control } =
-            parts;
+        let Parts {
+            hub,
+            hls,
+            transcoder,
+            webrtc,
+            access,
+            viewers,
+            doctor,
+            events,
+            data,
+            metrics_token,
+            reach,
+            control,
+        } = parts;
         Operator {
             identity: Identity::new(access.clone()),
             audit: Audit::open(&data, events.clone()),
@@ -228,6 +244,7 @@ impl Operator {
             webrtc,
             access,
             viewers,
+            doctor,
             reach,
             control,
             events,
@@ -337,24 +354,16 @@ impl Operator {
 
     /// What is wrong with a stream.
     fn findings(&self, stream: &Stream, status: &Status) -> Vec<Finding> {
-        let mut findings = Vec::new();
+        let mut findings =
+            self.doctor.as_ref().map(|doctor| doctor.findings(stream.name().as_str())).unwrap_or_default();
         if status.state == StreamState::Waiting {
             findings.push(Finding {
                 code: "publisher-gone",
                 severity: Severity::Problem,
                 text: "The publisher is gone; viewers see what is left while the stream waits for it.".to_owned(),
                 remedy: "Start streaming again in the encoder, with the same key.".to_owned(),
-                since_ms: None,
-            });
-        }
-        if status.reordered {
-            findings.push(Finding {
-                code: "b-frames",
-                severity: Severity::Info,
-                text: "The encoder reorders pictures (B-frames): viewers in real time get a rung without them."
-                    .to_owned(),
-                remedy: "In OBS: Settings, Output, Streaming: B-frames 0, or bf=0 among the x264 options.".to_owned(),
-                since_ms: None,
+                since: SystemTime::now(),
+                value: None,
             });
         }
         let ladder = self.transcoder.as_ref().and_then(|transcoder| transcoder.ladder(stream.name().as_str()));
@@ -364,7 +373,8 @@ impl Operator {
                 severity: Severity::Warning,
                 text: format!("The ladder is in trouble: {trouble}."),
                 remedy: "See the server's log; fewer or smaller rungs ([transcode] rungs) take less.".to_owned(),
-                since_ms: None,
+                since: SystemTime::now(),
+                value: None,
             });
         }
         findings
@@ -383,35 +393,6 @@ struct Watching {
 impl Watching {
     fn total(&self) -> u64 {
         self.hls + self.whep
-    }
-}
-
-/// What is wrong with a stream, in plain words.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
-struct Finding {
-    code: &'static str,
-    severity: Severity,
-    /// What happens.
-    text: String,
-    /// What to do about it.
-    remedy: String,
-    since_ms: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Severity {
-    Info,
-    Warning,
-    Problem,
-}
-
-/// A stream's health by what is wrong with it.
-fn health(findings: &[Finding]) -> &'static str {
-    match findings.iter().map(|finding| finding.severity).max() {
-        Some(Severity::Problem) => "problem",
-        Some(Severity::Warning) => "warning",
-        Some(Severity::Info) | None => "good",
     }
 }
 

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::Finding;
 use super::sampler::Ingest;
+use crate::doctor::{Finding, Health};
 use crate::hub::{Status, Stream, StreamState};
 
 /// All streams at one moment.
@@ -30,7 +30,7 @@ pub(super) struct Row {
     bitrate: u64,
     fps: f64,
     viewers: u64,
-    health: &'static str,
+    health: Health,
     /// The worst of what is wrong.
     finding: Option<String>,
     /// When its picture came.
@@ -82,7 +82,7 @@ impl Row {
             bitrate: if live { ingest.bitrate.div_ceil(10_000) * 10_000 } else { 0 },
             fps: if live { ingest.fps } else { 0.0 },
             viewers,
-            health: super::health(findings),
+            health: Health::of(findings),
             finding: worst.map(|finding| finding.text.clone()),
             still_ms: stream.still_at().map(millis),
         }
@@ -158,7 +158,7 @@ mod tests {
             bitrate,
             fps: 30.0,
             viewers: 2,
-            health: "good",
+            health: Health::Good,
             finding: None,
             still_ms: None,
         }

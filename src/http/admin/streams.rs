@@ -12,7 +12,8 @@ use serde_json::json as object;
 use super::call::{Call, done, json};
 use super::sampler::{Ingest, STEP, Sample};
 use super::sessions::KICKED;
-use super::{Finding, Operator, Watching, health, millis};
+use super::{Operator, Watching, millis};
+use crate::doctor::{Finding, Health};
 use crate::http::body::Body;
 use crate::http::problem::Problem;
 use crate::hub::{Order, Stream};
@@ -48,8 +49,8 @@ pub(super) struct StreamShown {
     ladder: Option<LadderStatus>,
     ingest: Ingest,
     viewers: Watching,
-    /// `good`, `warning` or `problem`.
-    health: &'static str,
+    /// By the worst of the findings.
+    health: Health,
     findings: Vec<Finding>,
 }
 
@@ -223,7 +224,7 @@ fn shown(operator: &Operator, stream: &Stream) -> StreamShown {
             .map(|ladder| (*ladder).clone()),
         ingest: operator.sampler.ingest(name).unwrap_or_default(),
         viewers: operator.watching(name),
-        health: health(&findings),
+        health: Health::of(&findings),
         findings,
     }
 }

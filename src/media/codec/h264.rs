@@ -23,7 +23,7 @@ pub(super) fn config(record: &[u8]) -> Result<VideoConfig, String> {
         return Err("no sequence parameter set".to_owned());
     }
     let length = bits.number(16, "sequenceParameterSetLength")? as usize;
-    let (width, height) = sps_size(bits.slice(length, "sequenceParameterSetNALUnit")?)?;
+    let (width, height, _) = sps(bits.slice(length, "sequenceParameterSetNALUnit")?)?;
     let codecs = format!("avc1.{profile:02x}{compatibility:02x}{level:02x}");
     Ok(VideoConfig { codec: Codec::H264, record: nal::owned(record), width, height, codecs })
 }
@@ -33,8 +33,15 @@ pub(super) fn is_random_access(record: &[u8], payload: &[u8]) -> bool {
     nal::any(record.get(LENGTH_SIZE_AT), payload, |header| header & 0x1f == NAL_IDR)
 }
 
-/// Width and height after cropping: seq_parameter_set_data() of ITU-T H.264 section 7.3.2.1.1 up to the crop.
-fn sps_size(nal: &[u8]) -> Result<(u32, u32), String> {
+/// Whether the sequence parameter set of a record lets pictures be coded as fields.
+pub(super) fn is_interlaced(record: &[u8]) -> bool {
+    let length = record.get(SPS_LENGTH_AT..SPS_AT).map_or(0, |l| usize::from(l[0]) << 8 | usize::from(l[1]));
+    let set = record.get(SPS_AT..SPS_AT + length).unwrap_or_default();
+    sps(set).is_ok_and(|(_, _, fields)| fields)
+}
+
+/// Width and height after cropping, and whether there may be fields: seq_parameter_set_data() of ITU-T H.264 section 7.3.2.1.1 up to the crop.
+fn sps(nal: &[u8]) -> Result<(u32, u32, bool), String> {
     if nal.first().is_none_or(|header| header & 0x1f != NAL_SPS) {
         return Err("the first parameter set is not a sequence parameter set".to_owned());
     }
@@ -61,7 +68,8 @@ fn sps_size(nal: &[u8]) -> Result<(u32, u32), String> {
         2 => (2, fields),
         _ => (1, fields),
     };
-    picture_size(&mut bits, (width, map_height * fields), unit, "frame_cropping")
+    let (width, height) = picture_size(&mut bits, (width, map_height * fields), unit, "frame_cropping")?;
+    Ok((width, height, fields == 2))
 }
 
 /// Reads the fields of the high profiles and gives ChromaArrayType.
@@ -119,6 +127,9 @@ fn picture_order_count(bits: &mut Bits) -> Result<(), String> {
 
 /// Where the record keeps lengthSizeMinusOne.
 const LENGTH_SIZE_AT: usize = 4;
+/// Where it keeps the length of the first sequence parameter set, and the set.
+const SPS_LENGTH_AT: usize = 6;
+const SPS_AT: usize = 8;
 const NAL_IDR: u8 = 5;
 const NAL_SPS: u8 = 7;
 

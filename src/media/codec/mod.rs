@@ -16,7 +16,7 @@ mod vpx;
 use bytes::Bytes;
 
 use self::bits::Bits;
-use super::{Codec, Config};
+use super::{Codec, Config, VideoConfig};
 
 /// Why a configuration record cannot be used; the text is shown to the broadcaster.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +96,11 @@ pub fn is_random_access(config: &Config, payload: &[u8]) -> bool {
             Codec::Aac | Codec::Opus => false,
         },
     }
+}
+
+/// True where the pictures of an H.264 track may be coded as fields: its sequence parameter set says frame_mbs_only_flag 0.
+pub fn is_interlaced(video: &VideoConfig) -> bool {
+    video.codec == Codec::H264 && h264::is_interlaced(&video.record)
 }
 
 /// An encoded frame that decodes to digital silence: of the track's frame length for AAC-LC in mono or stereo, 20 ms

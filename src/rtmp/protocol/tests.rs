@@ -345,3 +345,20 @@ fn little_is_held_for_a_peer_that_nobody_let_in() {
     let mut talk = Talk::publishing();
     assert!(matches!(talk.send(&early), Ok(Some(Event::Video(..)))));
 }
+
+#[test]
+fn advice_is_a_warning_that_ends_nothing() {
+    let mut talk = Talk::publishing();
+    talk.server.notify(&Status::advice("key frames come 10.0 s apart"));
+    let said = talk.answers().pop().unwrap();
+    let text = |key| said.arguments[1].get(key).and_then(Value::as_str);
+    assert_eq!((said.name.as_str(), text("level")), ("onStatus", Some("warning")));
+    assert_eq!(text("code"), Some("NetStream.Publish.Advice"));
+    assert_eq!(text("description"), Some("key frames come 10.0 s apart"));
+    let media = Message { timestamp: 0, kind: MessageType::Video, stream: 1, payload: vec![0; 10].into() };
+    assert!(matches!(talk.send(&media), Ok(Some(Event::Video(..)))));
+    // Before it publishes, nobody is told of a stream.
+    let mut talk = Talk::connected();
+    talk.server.notify(&Status::advice("nothing"));
+    assert!(talk.answers().is_empty());
+}

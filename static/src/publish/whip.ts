@@ -4,6 +4,14 @@
 import { Backoff } from '../player/backoff';
 import { stereo } from '../player/whep';
 
+/** Something that is wrong with the stream, in the server's words. */
+export interface Finding {
+  code: string;
+  severity: 'info' | 'warning' | 'problem';
+  text: string;
+  remedy: string;
+}
+
 export type State = 'off' | 'connecting' | 'live' | 'reconnecting' | 'refused';
 
 /** Since the last look, about a second ago. */
@@ -84,6 +92,15 @@ export class Whip {
     if (this.seen.at > 0 && seconds > 0) health.bitrate = ((bytes - this.seen.bytes) * 8) / seconds;
     this.seen = { at: now, bytes };
     return health;
+  }
+
+  /** What the server finds wrong with what comes; empty while nothing is known. */
+  async findings(): Promise<Finding[]> {
+    if (this.location === null || this.state !== 'live') return [];
+    const response = await fetch(`${this.location}/status`).catch(() => null);
+    if (!response?.ok) return [];
+    const status = (await response.json().catch(() => ({}))) as { findings?: Finding[] };
+    return Array.isArray(status.findings) ? status.findings : [];
   }
 
   private async connect(): Promise<void> {
