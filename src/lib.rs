@@ -12,7 +12,6 @@
 //! | [`tls`] | certificates, and their reloading | listens |
 //! | [`config`] | file, environment and arguments, and nothing else reads those | acts on them |
 //! | [`access`] | who may publish which name | logs a secret |
-//! | [`events`] | what happened, in order, for whoever follows | waits for a reader |
 //! | [`logging`] | log lines: filter, format, standard error | knows what is logged |
 //! | [`metrics`] | the names of all counters, and their rendering | counts |
 //! | [`server`] | builds and wires everything in order; drains on shutdown | decides about media |
@@ -20,7 +19,7 @@
 //! Who may import whom (kept by `tests/architecture.rs`):
 //!
 //! ```text
-//! media <- hub <- { rtmp  hls  transcode  webrtc } <- http <- server <- main        access, config, events, logging, metrics, tls: leaves
+//! media <- hub <- { rtmp  hls  transcode  webrtc } <- http <- server <- main        access, config, logging, metrics, tls: leaves
 //! ```
 //!
 //! A frame's journey: `rtmp::chunk` (bytes to message) -> `media::flv` (message to [`media::Frame`]) ->
@@ -29,7 +28,6 @@
 
 pub mod access;
 pub mod config;
-pub mod events;
 pub mod hls;
 pub mod http;
 pub mod hub;
