@@ -10,8 +10,15 @@ use std::time::{Duration, Instant};
 use checker::driver::{Outcome, Watch};
 use serde_json::Value;
 use support::{Headwater, Show};
+use tokio::sync::Semaphore;
 
 const RUNGS: [&str; 2] = ["--transcode-rungs", r#"["160p:300k", "120p:150k"]"#];
+
+/// Tests that hold servers to the clock take this for themselves: beside another's encoders they would measure the machine.
+static MACHINE: Semaphore = Semaphore::const_new(WHOLE as usize);
+
+/// More than tests ever run beside each other.
+const WHOLE: u32 = 64;
 
 fn source() -> Show {
     Show { size: Some((426, 240)), ..Show::default() }
@@ -19,6 +26,7 @@ fn source() -> Show {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rungs_keep_every_rule_through_kills_a_reconnect_and_another_size() {
+    let _alone = MACHINE.acquire_many(WHOLE).await.unwrap();
     let flags = ["--hls-segment-target", "1s", "--hls-window", "12s"];
     run("half a minute", &flags, &[8, 8, 8, 8, 8]).await;
 }
@@ -75,6 +83,7 @@ async fn decodes(outcome: &Outcome) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cold_rung_is_answered_within_a_segment_and_a_second() {
+    let _beside = MACHINE.acquire().await.unwrap();
     let server =
         Headwater::start(&[&RUNGS[..], &["--transcode-mode", "rung", "--transcode-idle", "3s"]].concat()).await;
     let _publisher = source().publish(&server, "cold");
@@ -96,6 +105,7 @@ async fn a_cold_rung_is_answered_within_a_segment_and_a_second() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rungs_have_the_segments_of_the_source() {
+    let _beside = MACHINE.acquire().await.unwrap();
     let server = Headwater::start(&[&RUNGS[..], &["--transcode-mode", "always"]].concat()).await;
     let _publisher = source().publish(&server, "even");
     server.index("even").await;
@@ -119,6 +129,7 @@ fn heads(playlist: &str) -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_without_key_frames_gives_way_to_a_rung_of_its_size() {
+    let _beside = MACHINE.acquire().await.unwrap();
     let flags = ["--hls-segment-target", "1s", "--hls-segment-max", "2s", "--transcode-rungs", r#"["120p:150k"]"#];
     let server = Headwater::start(&flags).await;
     let show = Show { gop: 100_000, keys_at: &[0.0], ..source() };
@@ -134,6 +145,7 @@ async fn a_source_without_key_frames_gives_way_to_a_rung_of_its_size() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_picture_of_each_live_stream_is_made() {
+    let _beside = MACHINE.acquire().await.unwrap();
     let server = Headwater::start(&["--transcode-mode", "off", "--transcode-thumbnails", "1s"]).await;
     assert_eq!(server.get("/live/still/poster.jpg").await.status, 404);
     let _publisher = source().publish(&server, "still");
@@ -214,6 +226,7 @@ const FORGIVEN: [(&str, &str); 5] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sources_of_every_kind_have_rungs_that_keep_every_rule() {
+    let _alone = MACHINE.acquire_many(WHOLE).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let flags = ["--transcode-rungs", r#"["90p:150k"]"#, "--transcode-mode", "always", "--hls-segment-max", "4s"];
     let server = Headwater::start(&[&flags[..], &["--transcode-preset", "superfast"]].concat()).await;
@@ -247,6 +260,7 @@ async fn sources_of_every_kind_have_rungs_that_keep_every_rule() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ladder_that_is_too_heavy_is_given_up_and_the_source_goes_on() {
+    let _beside = MACHINE.acquire().await.unwrap();
     let flags = ["--transcode-rungs", r#"["480p:2M"]"#, "--transcode-mode", "always", "--transcode-preset", "slow"];
     let server = Headwater::start(&flags).await;
     let show = Show { size: Some((1280, 720)), ..Show::default() };
