@@ -35,8 +35,8 @@ class Headwater:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            self.http = self._listener("http")
-            self.rtmp = self._listener("rtmp")
+            self.http = self.listener("http")
+            self.rtmp = self.listener("rtmp")
         except BaseException:
             self.__exit__()
             raise
@@ -96,7 +96,8 @@ class Headwater:
         """The server's own last words, for a failing test's message."""
         return "headwater's log ends:\n" + self.log.read_text(errors="replace")[-3000:]
 
-    def _listener(self, scheme):
+    def listener(self, scheme):
+        """Where a listener is (http, rtmp, admin), as soon as the log says so."""
         deadline = time.monotonic() + START_LIMIT
         while time.monotonic() < deadline and self.process.poll() is None:
             found = re.search(rf"\b{scheme} listening on ([a-z]+://[^\s\"\x1b]+)", self.log.read_text(errors="replace"))

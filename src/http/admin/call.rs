@@ -8,8 +8,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Number;
 
 use super::identity::Who;
 use super::routes::Param;
@@ -69,6 +70,10 @@ impl Call {
             let detail = "the body must be application/json; say so in Content-Type";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
+        // A list of a shape's values in their order would be read as that shape.
+        if self.body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+            return Err(Problem::bad_request("the body is no JSON object"));
+        }
         serde_json::from_slice(&self.body).map_err(|error| {
             // What serde says of a wrong value may repeat it, and it may be a secret: only where it is wrong is said.
             let what =
@@ -76,6 +81,14 @@ impl Call {
             Problem::bad_request(format!("the body {what} (line {}, column {})", error.line(), error.column()))
         })
     }
+}
+
+/// A whole number however it is written: to JSON Schema `7.0` is one too.
+pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = Number::deserialize(deserializer)?;
+    let written = |number: f64| (number.fract() == 0.0 && (0.0..=EXACT).contains(&number)).then_some(number as u64);
+    let whole = number.as_u64().or_else(|| number.as_f64().and_then(written));
+    whole.ok_or_else(|| D::Error::custom("not a whole number from 0 on"))
 }
 
 /// Reads a body to its end, within its bounds of size and time.
@@ -137,6 +150,8 @@ fn read_query(query: &str, taken: &[Param]) -> Result<Vec<(&'static str, String)
     Ok(read)
 }
 
+/// The largest whole number below which a double has every other.
+const EXACT: f64 = 9_007_199_254_740_992.0;
 /// Bytes of a body.
 const LARGEST: usize = 64 * 1024;
 /// A body is here within this time.
@@ -151,6 +166,18 @@ mod tests {
 
     const TAKEN: &[Param] =
         &[Param { name: "limit", range: Some((1, 10)), about: "" }, Param { name: "stream", range: None, about: "" }];
+
+    #[test]
+    fn whole_numbers_are_whole_however_they_are_written() {
+        #[derive(Debug, Deserialize, PartialEq)]
+        struct Body(#[serde(deserialize_with = "whole")] u64);
+        let read = |text| serde_json::from_str::<Body>(text).ok().map(|body| body.0);
+        assert_eq!((read("7"), read("7.0"), read("1e3")), (Some(7), Some(7), Some(1_000)));
+        assert_eq!(read("18446744073709551615"), Some(u64::MAX));
+        for wrong in ["-1", "7.5", "1e300", "-0.5", "\"7\"", "null"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_query_is_what_the_route_takes() {

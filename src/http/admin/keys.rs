@@ -7,7 +7,7 @@ use hyper::{Response, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::call::{Call, done, json};
+use super::call::{Call, done, json, whole};
 use super::routes::Answering;
 use super::{Operator, millis};
 use crate::access::{self, KeyError, KeyGrant, KeyId, KeyInfo, PlayClaims, StreamPattern};
@@ -43,7 +43,7 @@ struct KeyShown {
 pub(super) struct NewKey {
     /// A name or pattern; none opens every name.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", length(min = 1, max = 129), regex(pattern = r"^[A-Za-z0-9._*-]+$"))]
     stream: Option<StreamPattern>,
     /// `publish`, which it is by default, or `play`.
     #[serde(default)]
@@ -51,6 +51,7 @@ pub(super) struct NewKey {
     grant: KeyGrant,
     /// What the operator calls it: at most 100 characters on one line.
     #[serde(default)]
+    #[schemars(length(max = 100), regex(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
     label: String,
 }
 
@@ -76,18 +77,28 @@ pub(super) struct Made {
 #[serde(deny_unknown_fields)]
 pub(super) struct NewLink {
     /// A name or pattern.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", length(min = 1, max = 129), regex(pattern = r"^[A-Za-z0-9._*-]+$"))]
     stream: StreamPattern,
     /// How long it is good for, in seconds, at most ten years.
+    #[serde(deserialize_with = "whole")]
     #[schemars(range(min = 1, max = 315_360_000))]
     expires_s: u64,
     /// The one address that may use it.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<Address>")]
     address: Option<IpAddr>,
     /// Viewers at a time; 0 sets no limit.
-    #[serde(default)]
-    sessions: u32,
+    #[serde(default, deserialize_with = "whole")]
+    #[schemars(with = "u32", range(max = 1_000_000))]
+    sessions: u64,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "it stands for the shape alone")]
+enum Address {
+    V4(std::net::Ipv4Addr),
+    V6(std::net::Ipv6Addr),
 }
 
 /// A link that opens a stream.
@@ -108,6 +119,8 @@ pub(super) fn link(operator: &Operator, call: &Call) -> Result<Response<Body>, P
     if !(1..=LONGEST_LINK).contains(&expires_s) {
         return Err(Problem::bad_request(format!("expires_s is from 1 to {LONGEST_LINK}")));
     }
+    let sessions = u32::try_from(sessions).ok().filter(|sessions| *sessions <= MOST_SESSIONS);
+    let sessions = sessions.ok_or_else(|| Problem::bad_request(format!("sessions is from 0 to {MOST_SESSIONS}")))?;
     let expires = SystemTime::now() + Duration::from_secs(expires_s);
     let name = stream.name();
     let claims = PlayClaims { address, sessions, ..PlayClaims::new(stream.clone(), expires) };
@@ -171,5 +184,7 @@ fn problem(error: KeyError) -> Problem {
     Problem::new(status, error.to_string())
 }
 
+/// Viewers of one link at a time.
+const MOST_SESSIONS: u32 = 1_000_000;
 /// Seconds: ten years.
 const LONGEST_LINK: u64 = 10 * 365 * 24 * 3600;

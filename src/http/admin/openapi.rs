@@ -115,10 +115,11 @@ fn responses(route: &Route, generator: &mut SchemaGenerator) -> Value {
         answer["content"] = good;
     }
     responses.insert(status.to_string(), answer);
-    let queried: &[u16] = if route.query.is_empty() { &[] } else { &[400] };
-    // Also of an open call: a login may be refused.
-    let usual = [401, 403, 421, 429];
-    for status in usual.iter().chain(queried).chain(route.refuses) {
+    // Also of an open call: a login may be refused. 503: what knows the caller's token cannot be asked.
+    let usual = [400, 401, 403, 421, 429, 503];
+    // A body is read before anything else, whether one is wanted or not.
+    let bodied: &[u16] = if route.verb == Verb::Get { &[] } else { &[408, 413] };
+    for status in usual.iter().chain(bodied).chain(route.refuses) {
         let refused = json!({
             "description": "Refused.",
             "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },

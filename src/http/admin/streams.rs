@@ -98,6 +98,7 @@ pub(super) struct History {
 #[serde(deny_unknown_fields)]
 pub(super) struct Mark {
     /// At most 200 characters on one line.
+    #[schemars(length(min = 1, max = 200), regex(pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"))]
     text: String,
 }
 
