@@ -71,6 +71,7 @@ impl Events {
 
     /// Appends an event. `data` is an object without secrets, small enough to be read at a glance.
     pub fn say(&self, kind: &'static str, stream: Option<&str>, data: Value) {
+        metrics::counter!(crate::metrics::EVENTS, "kind" => kind).increment(1);
         let mut kept = self.kept();
         let id = kept.next;
         kept.next += 1;

@@ -168,6 +168,7 @@ impl Server {
             events,
             data: config.data.dir.clone(),
             metrics_token: config.admin.metrics_token.clone(),
+            per_stream: config.telemetry.per_stream,
             reach: reach(&config, &edge, &plain),
             control: control.clone(),
         };
@@ -209,11 +210,11 @@ impl Server {
         server.tasks.spawn(stop.clone().run_until_cancelled_owned(viewers.keep(hls.clone())));
         server.tasks.spawn(async move { hls.follow(follow).await });
         server.tasks.spawn(transcoder.follow(stop.clone()));
-        let config::Telemetry { endpoint, sample } = config.telemetry.clone();
+        let config::Telemetry { endpoint, sample, .. } = config.telemetry.clone();
         if let Some(sending) = traces::start(&traces::Settings { endpoint, sample }) {
             server.tasks.spawn(stop.clone().run_until_cancelled_owned(sending));
         }
-        server.tasks.spawn(stop.clone().run_until_cancelled_owned(observe(hub.clone())));
+        server.tasks.spawn(stop.clone().run_until_cancelled_owned(observe()));
         server.tasks.spawn(stop.clone().run_until_cancelled_owned(server.admin.watch()));
         server.tasks.spawn(stop.clone().run_until_cancelled_owned(end_revoked(access.clone(), hub, webrtc)));
         let (keeper, keep) = (access.clone(), stop.clone());
@@ -253,6 +254,7 @@ impl Server {
 
     /// No new work; publishers are told; streams end and viewers finish, within the deadline.
     pub async fn drain(self, deadline: Duration) {
+        ::metrics::gauge!(metrics::DRAINING).set(1.0);
         self.edge.readiness().end();
         self.hub.drain();
         if let Some(webrtc) = self.webrtc {
@@ -337,20 +339,15 @@ impl Signals {
     }
 }
 
-/// How often what is only read on demand is brought up to date for `/metrics`.
+/// How often the recorder's buffers are emptied, and how late a timer is measured.
 const OBSERVE: Duration = Duration::from_secs(1);
 
-async fn observe(hub: Hub) {
-    let mut tick = tokio::time::interval(OBSERVE);
+async fn observe() {
     loop {
-        tick.tick().await;
+        let due = tokio::time::Instant::now() + OBSERVE;
+        tokio::time::sleep_until(due).await;
+        ::metrics::histogram!(metrics::RUNTIME_LAG).record(due.elapsed());
         metrics::upkeep();
-        let census = hub.census();
-        for state in [hub::StreamState::Starting, hub::StreamState::Live, hub::StreamState::Waiting] {
-            let count = census.get(&state).copied().unwrap_or(0);
-            ::metrics::gauge!("headwater_hub_streams", "state" => state.name()).set(count as f64);
-        }
-        ::metrics::gauge!("headwater_hub_memory_bytes").set(hub.budget().used() as f64);
     }
 }
 

@@ -1,6 +1,8 @@
 //! Certificates: loads the chain and the key, and swaps them while connections run when the files change. A leaf that
 //! the HTTP edge and RTMPS take their TLS configuration from.
 
+mod expiry;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,6 +40,7 @@ impl Certificates {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let first = Stamp::of(cert, key);
         let current = RwLock::new(read(cert, key, &provider)?);
+        meter(&current.read().unwrap_or_else(PoisonError::into_inner));
         let shared = Shared { cert: cert.to_owned(), key: key.to_owned(), provider, current, first };
         Ok(Certificates { shared: Arc::new(shared) })
     }
@@ -57,6 +60,7 @@ impl Certificates {
     /// Reads the files again. On an error the certificate in use stays.
     pub fn reload(&self) -> Result<(), Error> {
         let fresh = read(&self.shared.cert, &self.shared.key, &self.shared.provider)?;
+        meter(&fresh);
         *self.shared.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
     }
@@ -102,6 +106,13 @@ impl Certificates {
         // Tickets spare a viewer who comes back the costly half of the handshake, on whichever thread.
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(Error::Provider)?;
         Ok(config)
+    }
+}
+
+/// Tells until when the leaf holds.
+fn meter(certified: &CertifiedKey) {
+    if let Some(end) = certified.cert.first().and_then(|leaf| expiry::of(leaf)) {
+        metrics::gauge!(crate::metrics::CERTIFICATE_EXPIRY, "listener" => "http").set(end as f64);
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 /// `main` and `load` are the two binaries.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("media", &[]),
-    ("events", &[]),
+    ("events", &["metrics"]),
     ("current", &[]),
     ("traces", &["metrics"]),
     ("access", &["events", "metrics"]),

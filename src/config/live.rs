@@ -145,6 +145,7 @@ const RESTART: &[(&str, &str)] = &[
     ("doctor.max_gop", DOCTOR),
     ("telemetry.endpoint", TRACES),
     ("telemetry.sample", TRACES),
+    ("telemetry.per_stream", OPERATOR),
     ("server.threads", "threads are made when the server starts"),
 ];
 

@@ -460,7 +460,7 @@ impl Default for Log {
     }
 }
 
-/// `[telemetry]`: traces for OpenTelemetry.
+/// `[telemetry]`: traces for OpenTelemetry, and metrics of single streams.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Telemetry {
@@ -468,11 +468,13 @@ pub struct Telemetry {
     pub endpoint: String,
     /// One part of so many is followed.
     pub sample: u64,
+    /// Streams at most that have series of their own in `/metrics`; 0 is none.
+    pub per_stream: usize,
 }
 
 impl Default for Telemetry {
     fn default() -> Telemetry {
-        Telemetry { endpoint: String::new(), sample: 100 }
+        Telemetry { endpoint: String::new(), sample: 100, per_stream: 0 }
     }
 }
 

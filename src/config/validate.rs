@@ -282,6 +282,7 @@ fn telemetry(config: &Config, findings: &mut Findings<'_>) {
         findings.add(&["telemetry.endpoint"], format!("{endpoint:?} is no address of a collector; {remedy}"));
     }
     findings.at_least("telemetry.sample", config.telemetry.sample, 1);
+    findings.at_most("telemetry.per_stream", config.telemetry.per_stream, 1_000);
 }
 
 /// A misspelt level would pass for the name of a module and silence the log.

@@ -32,6 +32,13 @@ pub(super) enum Packaged {
     Track(Kind, Output),
 }
 
+impl Packaged {
+    /// A part is complete with it.
+    pub(super) fn is_part(&self) -> bool {
+        matches!(self, Packaged::Track(_, Output::Part(_)))
+    }
+}
+
 /// The packager of one epoch.
 #[derive(Debug)]
 pub(super) struct Packager {

@@ -2,7 +2,7 @@
 //! them from the frame logs.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::Counter;
 use tokio::sync::watch;
@@ -93,6 +93,7 @@ impl Presentation {
         let mut rungs = JoinSet::new();
         let mut laid = false;
         let mut trail = Trail::begin(self.epoch);
+        let delay = metrics::histogram!(crate::metrics::HLS_PART_DELAY);
         let over = loop {
             let may_lay = !laid && self.opened.borrow().is_some();
             let frame = tokio::select! {
@@ -104,6 +105,7 @@ impl Presentation {
                     continue;
                 }
             };
+            let taken = Instant::now();
             match frame {
                 Ok(Some(frame)) => {
                     trail.iter_mut().for_each(|trail| trail.frame(&frame));
@@ -111,13 +113,17 @@ impl Presentation {
                 }
                 Ok(None) => break Over::Ended,
                 Err(lagged) => {
-                    metrics::counter!("headwater_hub_readers_lagged_total").increment(1);
+                    metrics::counter!(crate::metrics::HUB_READERS_LAGGED).increment(1);
                     tracing::error!(stream = %stream.name(), %lagged, "the packager fell behind; the stream starts anew");
                     break Over::Renew;
                 }
             }
             let followed = trail.as_mut().and_then(|trail| trail.about_to_publish(&packaged, stream, name_of));
+            let complete = packaged.iter().any(Packaged::is_part);
             self.deliver(&mut packaged, stream, settings, budget);
+            if complete {
+                delay.record(taken.elapsed());
+            }
             if let Some(path) = followed {
                 traces::packaged(&path);
             }
@@ -260,7 +266,7 @@ impl Renditions {
             positions: Mutex::default(),
         });
         let open = |name| Arc::new(Rendition::new(name, shared.clone(), None, budget.take(0)));
-        let counter = |kind| metrics::counter!("headwater_hls_parts_total", "rendition" => kind);
+        let counter = |kind| metrics::counter!(crate::metrics::HLS_PARTS, "rendition" => kind);
         Renditions {
             started: OnceLock::new(),
             video: plan.video.then(|| open(VIDEO)),
@@ -270,9 +276,9 @@ impl Renditions {
             written: Mutex::default(),
             counters: Counters {
                 parts: [counter(VIDEO), counter(AUDIO)],
-                segments: metrics::counter!("headwater_hls_segments_total"),
-                discontinuities: metrics::counter!("headwater_hls_discontinuities_total"),
-                short_parts: metrics::counter!("headwater_hls_short_parts_total"),
+                segments: metrics::counter!(crate::metrics::HLS_SEGMENTS),
+                discontinuities: metrics::counter!(crate::metrics::HLS_DISCONTINUITIES),
+                short_parts: metrics::counter!(crate::metrics::HLS_SHORT_PARTS),
             },
         }
     }

@@ -58,7 +58,7 @@ impl Shown {
                     Ok(Some(frame)) => packager.push(frame, &mut out),
                     Ok(None) => break,
                     Err(lagged) => {
-                        metrics::counter!("headwater_hub_readers_lagged_total").increment(1);
+                        metrics::counter!(crate::metrics::HUB_READERS_LAGGED).increment(1);
                         tracing::warn!(rung = %self.rung.spec().name, %lagged, "packaging a rung fell behind");
                         frames.skip_to_newest_start();
                         packager = Packager::of_rung(self.plan);
@@ -91,7 +91,7 @@ impl Shown {
         });
         let outputs: Vec<Output> = outputs.collect();
         let parts = outputs.iter().filter(|output| matches!(output, Output::Part(_))).count();
-        metrics::counter!("headwater_hls_parts_total", "rendition" => self.rung.spec().name.clone())
+        metrics::counter!(crate::metrics::HLS_PARTS, "rendition" => self.rung.spec().name.clone())
             .increment(parts as u64);
         self.rendition.append(outputs.into_iter());
     }

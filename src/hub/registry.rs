@@ -365,7 +365,7 @@ impl Hub {
             if self.settings().takeover == Takeover::Reject {
                 return Err(PublishError::Busy { name: name.to_string(), by: old.source.peer });
             }
-            metrics::counter!("headwater_hub_takeovers_total").increment(1);
+            metrics::counter!(crate::metrics::HUB_TAKEOVERS).increment(1);
             tracing::info!(stream = %name, old = %old.source.peer, new = %by.source.peer, "publisher is taken over");
             old.ended.send_replace(Some(Ended::TakenOver(by.source.peer)));
         }

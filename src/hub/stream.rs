@@ -197,7 +197,7 @@ impl Stream {
             still: None,
         };
         let reader = log.reader();
-        let counter = |kind| metrics::counter!("headwater_hub_frames_total", "kind" => kind);
+        let counter = |kind| metrics::counter!(crate::metrics::HUB_FRAMES, "kind" => kind);
         Stream {
             name,
             epoch,
@@ -521,17 +521,17 @@ fn count_repairs(before: &Counts, after: &Counts) {
         ("silence", after.silence - before.silence),
     ];
     for (kind, count) in repairs.into_iter().filter(|(_, count)| *count > 0) {
-        metrics::counter!("headwater_hub_timestamp_repairs_total", "kind" => kind).increment(count);
+        metrics::counter!(crate::metrics::HUB_TIMESTAMP_REPAIRS, "kind" => kind).increment(count);
     }
     let drops = [
         ("before_key_frame", after.before_splice - before.before_splice),
         ("overlapping_audio", after.overlapping - before.overlapping),
     ];
     for (reason, count) in drops.into_iter().filter(|(_, count)| *count > 0) {
-        metrics::counter!("headwater_hub_frames_dropped_total", "reason" => reason).increment(count);
+        metrics::counter!(crate::metrics::HUB_FRAMES_DROPPED, "reason" => reason).increment(count);
     }
     if after.forced_cuts > before.forced_cuts {
-        metrics::counter!("headwater_hls_forced_cuts_total").increment(after.forced_cuts - before.forced_cuts);
+        metrics::counter!(crate::metrics::HLS_FORCED_CUTS).increment(after.forced_cuts - before.forced_cuts);
     }
 }
 

@@ -1,27 +1,30 @@
 //! The state of this process as Linux tells it, under the names that Prometheus' client libraries agree on. Read anew each
 //! time; what cannot be read is left out.
 
-use std::fmt::{Display, Write};
 use std::fs;
 
-/// Appends memory, CPU time, open files and start time.
-pub(super) fn render(text: &mut String) {
-    let resident = fs::read_to_string("/proc/self/status").ok().and_then(|status| resident_bytes(&status));
-    let about = "Memory of the process that is in RAM.";
-    line(text, "process_resident_memory_bytes", "gauge", about, resident);
+use super::series::Series;
+use super::table as names;
+
+/// Appends memory, CPU time, open files, threads and start time.
+pub(super) fn render(series: &mut Series) {
+    let status = fs::read_to_string("/proc/self/status").ok();
+    let of = |read: fn(&str) -> Option<u64>| status.as_deref().and_then(read).map(|value| value as f64);
+    series.one(names::PROCESS_RESIDENT, of(resident_bytes));
+    series.one(names::PROCESS_VIRTUAL, of(|status| field(status, "VmSize:").map(|kib| kib << 10)));
+    series.one(names::PROCESS_THREADS, of(|status| field(status, "Threads:")));
     let times = fs::read_to_string("/proc/self/stat").ok().and_then(|stat| times(&stat));
-    let about = "User and system CPU time of all threads.";
-    line(text, "process_cpu_seconds_total", "counter", about, times.map(|times| times.cpu_seconds));
-    line(text, "process_open_fds", "gauge", "Open files and sockets.", open_files());
+    series.one(names::PROCESS_CPU, times.map(|times| times.cpu_seconds));
+    series.one(names::PROCESS_OPEN_FILES, open_files().map(|files| files as f64));
+    let limits = fs::read_to_string("/proc/self/limits").ok();
+    series.one(names::PROCESS_MAX_FILES, limits.and_then(|limits| max_files(&limits)).map(|files| files as f64));
     let boot = fs::read_to_string("/proc/stat").ok().and_then(|stat| field(&stat, "btime "));
-    let start = boot.zip(times).map(|(boot, times)| boot as f64 + times.start_seconds);
-    line(text, "process_start_time_seconds", "gauge", "Start of the process in Unix time.", start);
+    series.one(names::PROCESS_START, boot.zip(times).map(|(boot, times)| boot as f64 + times.start_seconds));
 }
 
-fn line(text: &mut String, name: &str, kind: &str, about: &str, value: Option<impl Display>) {
-    if let Some(value) = value {
-        let _ = write!(text, "# HELP {name} {about}\n# TYPE {name} {kind}\n{name} {value}\n\n");
-    }
+/// The limit that holds. None where there is none.
+fn max_files(limits: &str) -> Option<u64> {
+    field(limits, "Max open files")
 }
 
 fn resident_bytes(status: &str) -> Option<u64> {
@@ -83,15 +86,26 @@ mod tests {
     }
 
     #[test]
+    fn the_limit_that_holds_is_told() {
+        let limits =
+            "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024                 4096  files\n";
+        assert_eq!(max_files(limits), Some(1024));
+        assert_eq!(max_files("Max open files            unlimited            unlimited            files\n"), None);
+    }
+
+    #[test]
     fn this_process_is_described() {
-        let mut text = String::new();
-        render(&mut text);
+        let mut series = Series::default();
+        render(&mut series);
+        let text = series.text();
         let value = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
             line.parse::<f64>().unwrap()
         };
         assert!(value("process_resident_memory_bytes") > 1e6);
-        assert!(value("process_open_fds") >= 3.0);
+        assert!(value("process_open_fds") >= 3.0 && value("process_max_fds") >= value("process_open_fds"));
+        assert!(value("process_threads") >= 1.0);
+        assert!(value("process_virtual_memory_bytes") > value("process_resident_memory_bytes"));
         assert!(value("process_cpu_seconds_total") >= 0.0);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
         assert!((now - 3600.0..=now + 2.0).contains(&value("process_start_time_seconds")));

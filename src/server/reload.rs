@@ -4,13 +4,14 @@
 use std::convert::Infallible;
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 use tokio::signal::unix::Signal;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{Control, Reloaded};
+use crate::metrics;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -36,7 +37,9 @@ pub(super) async fn follow(control: &Control, mut hangups: Signal) -> Infallible
         .await
         .unzip();
         seen = now;
-        match outcome.flatten() {
+        let outcome = outcome.flatten();
+        outcome.as_ref().inspect(|outcome| meter(outcome));
+        match outcome {
             Some(Reloaded::Unchanged) if asked => {
                 tracing::info!("the configuration is read again: nothing is different")
             }
@@ -45,6 +48,15 @@ pub(super) async fn follow(control: &Control, mut hangups: Signal) -> Infallible
             }
             Some(Reloaded::Unchanged | Reloaded::Applied(_)) | None => {}
         }
+    }
+}
+
+/// The first look, at what the server was started with, is one.
+fn meter(outcome: &Reloaded) {
+    let taken = !matches!(outcome, Reloaded::Refused(_));
+    ::metrics::gauge!(metrics::CONFIG_RELOAD_SUCCESSFUL).set(f64::from(u8::from(taken)));
+    if taken && let Ok(since) = SystemTime::now().duration_since(UNIX_EPOCH) {
+        ::metrics::gauge!(metrics::CONFIG_RELOAD_TIME).set(since.as_secs_f64());
     }
 }
 

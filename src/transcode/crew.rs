@@ -221,7 +221,7 @@ impl Runner {
         }
         self.resync = self.offer(frame).is_err();
         if self.resync {
-            metrics::counter!("headwater_ladder_source_dropped_total").increment(1);
+            metrics::counter!(crate::metrics::LADDER_SOURCE_DROPPED).increment(1);
         }
     }
 

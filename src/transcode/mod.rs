@@ -153,9 +153,14 @@ impl Transcoder {
         self.shared.encoders(&self.probed())
     }
 
-    /// What the ladders are doing, as Prometheus has it.
-    pub fn render_metrics(&self) -> String {
-        self.shared.board.render()
+    /// What the ladders of single streams are doing, as Prometheus has it: of so many, the first by name.
+    pub fn render_metrics(&self, most: usize) -> String {
+        self.shared.board.render(most)
+    }
+
+    /// Brings what is counted over all ladders up to date.
+    pub fn meter(&self) {
+        self.shared.board.meter();
     }
 
     /// Finds out what works here as soon as any stream may have rungs, and again for another preset.

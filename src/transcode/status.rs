@@ -2,11 +2,12 @@
 //! stays when it is over.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use schemars::JsonSchema;
 use serde::Serialize;
+
+use crate::metrics::{self as names, Series};
 
 /// One stream's ladder at one moment.
 #[derive(Clone, Debug, Default, JsonSchema, Serialize)]
@@ -68,7 +69,9 @@ pub(super) struct Board(Mutex<BTreeMap<String, Arc<LadderStatus>>>);
 
 impl Board {
     pub(super) fn show(&self, status: LadderStatus) {
-        self.lock().insert(status.stream.clone(), Arc::new(status));
+        let mut ladders = self.lock();
+        count(ladders.get(&status.stream).map(Arc::as_ref), &status);
+        ladders.insert(status.stream.clone(), Arc::new(status));
     }
 
     pub(super) fn forget(&self, stream: &str) {
@@ -83,26 +86,37 @@ impl Board {
         self.lock().values().cloned().collect()
     }
 
-    /// In Prometheus' text format. Not through the recorder, which would keep the series of every stream that ever was.
-    pub(super) fn render(&self) -> String {
+    /// Series of single streams, the first so many by name.
+    pub(super) fn render(&self, most: usize) -> String {
         let ladders = self.all();
-        let mut text = String::new();
-        for (name, kind, about, value) in PER_RUNG {
-            let _ = writeln!(text, "# HELP headwater_rung_{name} {about}\n# TYPE headwater_rung_{name} {kind}");
-            for ladder in &ladders {
-                for rung in &ladder.rungs {
-                    let (stream, rung_name, value) = (&ladder.stream, &rung.name, value(rung));
-                    let _ = writeln!(text, "headwater_rung_{name}{{stream=\"{stream}\",rung=\"{rung_name}\"}} {value}");
-                }
-            }
+        let shown = || ladders.iter().take(most);
+        let mut series = Series::default();
+        for (name, value) in PER_RUNG {
+            let rungs = shown().flat_map(|ladder| ladder.rungs.iter().map(move |rung| (ladder, rung)));
+            let rungs = rungs.map(|(ladder, rung)| ([ladder.stream.as_str(), rung.name.as_str()], value(rung)));
+            series.family(name, ["stream", "rung"], rungs);
         }
-        for (name, kind, about, value) in PER_LADDER {
-            let _ = writeln!(text, "# HELP headwater_ladder_{name} {about}\n# TYPE headwater_ladder_{name} {kind}");
-            for ladder in &ladders {
-                let _ = writeln!(text, "headwater_ladder_{name}{{stream=\"{}\"}} {}", ladder.stream, value(ladder));
-            }
+        for (name, value) in PER_LADDER {
+            let ladders = shown().map(|ladder| ([ladder.stream.as_str()], value(ladder)));
+            series.family(name, ["stream"], ladders);
         }
-        text
+        series.text()
+    }
+
+    /// Brings the sums over all ladders up to date.
+    pub(super) fn meter(&self) {
+        let ladders = self.all();
+        let rungs = || ladders.iter().flat_map(|ladder| &ladder.rungs);
+        let gauge = |name, value: f64| metrics::gauge!(name).set(value);
+        gauge(names::LADDERS, ladders.iter().filter(|ladder| !ladder.rungs.is_empty()).count() as f64);
+        gauge(names::LADDER_WORKERS, ladders.iter().map(|ladder| ladder.workers.len()).sum::<usize>() as f64);
+        gauge(names::LADDER_MEMORY, ladders.iter().map(|ladder| ladder.memory).sum::<u64>() as f64);
+        gauge(names::LADDER_GIVEN_UP, ladders.iter().map(|ladder| ladder.given_up).sum::<usize>() as f64);
+        gauge(names::LADDER_LAG, rungs().map(|rung| rung.lag).fold(0.0, f64::max));
+        for state in STATES {
+            let count = rungs().filter(|rung| rung.state == state).count();
+            metrics::gauge!(names::LADDER_RUNGS, "state" => state).set(count as f64);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<LadderStatus>>> {
@@ -110,23 +124,41 @@ impl Board {
     }
 }
 
-type Series<T> = (&'static str, &'static str, &'static str, fn(&T) -> f64);
+/// What was counted of a ladder since it was shown last. One that began anew counts from zero.
+fn count(before: Option<&LadderStatus>, now: &LadderStatus) {
+    let more = |before: u64, now: u64| if now >= before { now - before } else { now };
+    let counter = |name, count: u64| metrics::counter!(name).increment(count);
+    counter(names::LADDER_RESTARTS, more(before.map_or(0, |ladder| ladder.restarts), now.restarts));
+    for rung in &now.rungs {
+        let known = before.and_then(|ladder| ladder.rungs.iter().find(|known| known.name == rung.name));
+        let since = |value: fn(&RungStatus) -> u64| more(known.map_or(0, value), value(rung));
+        counter(names::LADDER_FRAMES_DROPPED, since(|rung| rung.dropped));
+        counter(names::LADDER_MISSES, since(|rung| rung.misses));
+        counter(names::LADDER_FALLBACKS, since(|rung| rung.fallbacks));
+    }
+}
 
-const PER_RUNG: [Series<RungStatus>; 8] = [
-    ("live", "gauge", "1 while its frames come.", |rung| f64::from(u8::from(rung.state == "live"))),
-    ("fps", "gauge", "Pictures a second.", |rung| rung.fps),
-    ("encode_seconds", "gauge", "Scaling and encoding, per picture.", |rung| rung.encode_ms / 1000.0),
-    ("lag_seconds", "gauge", "From the source's picture to the rung's.", |rung| rung.lag),
-    ("queue", "gauge", "Pictures that wait for the encoder.", |rung| f64::from(rung.queue)),
-    ("dropped_total", "counter", "Pictures dropped because the encoder could not follow.", |rung| rung.dropped as f64),
-    ("misses_total", "counter", "Segment starts that no decoder can start at.", |rung| rung.misses as f64),
-    ("fallbacks_total", "counter", "Times its encoder failed and another was taken.", |rung| rung.fallbacks as f64),
+/// States of rungs, as [`RungStatus::state`] has them.
+const STATES: [&str; 4] = ["cold", "starting", "live", "shed"];
+
+/// A metric, and its value.
+type Column<T> = (&'static str, fn(&T) -> f64);
+
+const PER_RUNG: [Column<RungStatus>; 8] = [
+    (names::RUNG_LIVE, |rung| f64::from(u8::from(rung.state == "live"))),
+    (names::RUNG_FRAME_RATE, |rung| rung.fps),
+    (names::RUNG_ENCODE, |rung| rung.encode_ms / 1000.0),
+    (names::RUNG_LAG, |rung| rung.lag),
+    (names::RUNG_QUEUE, |rung| f64::from(rung.queue)),
+    (names::RUNG_DROPPED, |rung| rung.dropped as f64),
+    (names::RUNG_MISSES, |rung| rung.misses as f64),
+    (names::RUNG_FALLBACKS, |rung| rung.fallbacks as f64),
 ];
 
-const PER_LADDER: [Series<LadderStatus>; 3] = [
-    ("restarts_total", "counter", "Times a worker had to be replaced.", |ladder| ladder.restarts as f64),
-    ("memory_bytes", "gauge", "Memory that its workers hold.", |ladder| ladder.memory as f64),
-    ("given_up_steps", "gauge", "Steps given up because the machine is too slow.", |ladder| ladder.given_up as f64),
+const PER_LADDER: [Column<LadderStatus>; 3] = [
+    (names::STREAM_LADDER_RESTARTS, |ladder| ladder.restarts as f64),
+    (names::STREAM_LADDER_MEMORY, |ladder| ladder.memory as f64),
+    (names::STREAM_LADDER_GIVEN_UP, |ladder| ladder.given_up as f64),
 ];
 
 #[cfg(test)]
@@ -139,11 +171,12 @@ mod tests {
         let board = Board::default();
         let rung = RungStatus { name: "720p".into(), state: "live", fps: 29.5, ..RungStatus::default() };
         board.show(LadderStatus { stream: "show".into(), restarts: 2, rungs: vec![rung], ..LadderStatus::default() });
-        let text = board.render();
-        assert!(text.contains("headwater_rung_fps{stream=\"show\",rung=\"720p\"} 29.5\n"), "{text}");
-        assert!(text.contains("headwater_ladder_restarts_total{stream=\"show\"} 2\n"), "{text}");
+        let text = board.render(1);
+        assert!(text.contains("headwater_stream_rung_frame_rate{stream=\"show\",rung=\"720p\"} 29.5\n"), "{text}");
+        assert!(text.contains("headwater_stream_ladder_restarts_total{stream=\"show\"} 2\n"), "{text}");
+        assert_eq!(board.render(0), "");
         assert_eq!(board.of("show").unwrap().restarts, 2);
         board.forget("show");
-        assert!(!board.render().contains("show"));
+        assert!(!board.render(1).contains("show"));
     }
 }

@@ -72,12 +72,12 @@ impl Studio<'_> {
             Some(worker) if worker.send(ToWorker::Still(order)).is_ok() => timeout(PATIENCE, answer(worker, id)).await,
             _ => return None,
         };
-        metrics::histogram!("headwater_stills_seconds").record(asked.elapsed().as_secs_f64());
+        metrics::histogram!(crate::metrics::STILLS_TIME).record(asked.elapsed().as_secs_f64());
         match answer {
             Ok(Some(jpeg)) => Some(jpeg).filter(|jpeg| !jpeg.is_empty()),
             // Gone or stuck: the next picture gets another worker.
             Ok(None) | Err(_) => {
-                metrics::counter!("headwater_stills_failed_total").increment(1);
+                metrics::counter!(crate::metrics::STILLS_FAILED).increment(1);
                 self.worker = None;
                 None
             }

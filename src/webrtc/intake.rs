@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use metrics::counter;
 use rtc_rtcp::goodbye::Goodbye;
 use rtc_rtcp::sender_report::SenderReport;
 
@@ -13,6 +14,7 @@ use super::control;
 use super::header::Packet;
 use super::track::{self, Track};
 use crate::media::{Codec, Config, Frame, Kind};
+use crate::metrics as names;
 
 /// What was agreed on for one media section.
 #[derive(Clone, Debug)]
@@ -172,6 +174,7 @@ impl Intake {
                 let wanted = stream.track.wanted(self.round_trip, now);
                 if !wanted.is_empty() {
                     self.asked_at.get_or_insert(now);
+                    counter!(names::WEBRTC_PACKETS_ASKED, "role" => "publisher").increment(wanted.len() as u64);
                     control::missing(self.ours, stream.track.ssrc, &wanted, out);
                 }
             }
@@ -341,6 +344,7 @@ impl Intake {
                 control::full_intra(self.ours, stream.track.ssrc, self.key.number, out);
             }
         }
+        counter!(names::WEBRTC_KEY_FRAMES_ASKED, "role" => "publisher").increment(1);
         self.key.asked = Some(now);
         self.key.unanswered += 1;
         self.key.wanted = false;

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use metrics::counter;
 use rtc_rtcp::goodbye::Goodbye;
 use rtc_rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -21,6 +22,7 @@ use super::srtp::Srtp;
 use super::viewer::{FeedId, Line, Outlet};
 use crate::access::StreamName;
 use crate::media::{Codec, Kind};
+use crate::metrics as names;
 
 /// What was agreed on for one kind of media.
 #[derive(Clone, Copy, Debug)]
@@ -185,6 +187,8 @@ impl Playing {
         let mut wish = Wish::Nothing;
         for packet in packets.iter().map(|packet| packet.as_any()) {
             if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
+                let asked: usize = nack.nacks.iter().map(|pair| pair.packet_list().len()).sum();
+                counter!(names::WEBRTC_PACKETS_ASKED, "role" => "viewer").increment(asked as u64);
                 let Playing { video, audio, estimate, .. } = self;
                 let kinds = [(Kind::Video, video), (Kind::Audio, audio)];
                 for (kind, sent) in kinds {
@@ -195,6 +199,7 @@ impl Playing {
                     sent.outlet.again(sequences, |feed| lanes(feed, kind), &mut line);
                 }
             } else if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
+                counter!(names::WEBRTC_KEY_FRAMES_ASKED, "role" => "viewer").increment(1);
                 wish = Wish::KeyFrame;
             } else if let Some(feedback) = packet.downcast_ref::<TransportLayerCc>() {
                 self.estimate.feedback(feedback, now);

@@ -635,7 +635,7 @@ impl Core {
                             return;
                         }
                         Err(hub::Lagged { missed }) => {
-                            metrics::counter!("headwater_hub_readers_lagged_total").increment(1);
+                            metrics::counter!(crate::metrics::HUB_READERS_LAGGED).increment(1);
                             tracing::warn!(missed, "a WebRTC worker fell behind a stream");
                             cursor.skip_to_newest_start();
                         }

@@ -210,6 +210,7 @@ fn admin(edge: &Edge, token: &str) -> (Admin, tempfile::TempDir) {
         events,
         data: data.path().to_owned(),
         metrics_token: None,
+        per_stream: 0,
         reach: Reach { public_url: String::new(), http_port: 8080, rtmp_port: 1935 },
         control: Control::fixed(Config::default(), Events::new()),
     };

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::identity::Who;
 use crate::events::Events;
+use crate::metrics as names;
 
 /// One change.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -83,6 +84,7 @@ impl Audit {
         let data = json!({ "who": entry.who, "from": entry.from, "target": target, "outcome": outcome });
         self.events.say(event, stream, data);
         if let Err(error) = self.append(&entry) {
+            metrics::counter!(names::AUDIT_FAILED).increment(1);
             tracing::error!(path = %self.path.display(), %error, "the audit log could not be written");
         }
     }

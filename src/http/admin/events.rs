@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::call::Call;
+use super::meters::Listening;
 use super::{Operator, millis};
 use crate::events::Event;
 use crate::http::body::Body;
@@ -23,7 +24,9 @@ pub(super) fn follow(operator: &Operator, call: &Call) -> Result<Response<Body>,
     let stream = call.asked("stream").map(str::to_owned);
     let over = operator.over.clone();
     let (listener, body) = mpsc::channel(WAITING);
+    let listening = Listening::to("events");
     tokio::spawn(over.run_until_cancelled_owned(async move {
+        let _listening = listening;
         loop {
             let page = events.after(seen, PAGE);
             let mut text = if page.lost { "event: lost\ndata: {}\n\n".to_owned() } else { String::new() };
@@ -52,7 +55,9 @@ pub(super) fn live(operator: &Operator, _: &Call) -> Result<Response<Body>, Prob
     let mut ticks = operator.board.follow();
     let over = operator.over.clone();
     let (listener, body) = mpsc::channel(1);
+    let listening = Listening::to("live");
     tokio::spawn(over.run_until_cancelled_owned(async move {
+        let _listening = listening;
         let mut seen = None;
         loop {
             let tick = ticks.borrow_and_update().clone();

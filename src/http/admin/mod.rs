@@ -10,6 +10,7 @@ mod config;
 mod events;
 mod identity;
 mod keys;
+mod meters;
 mod openapi;
 mod process;
 mod routes;
@@ -91,6 +92,8 @@ pub struct Parts {
     pub data: PathBuf,
     /// What reads `/metrics` from another machine, beside the admin token.
     pub metrics_token: Option<Secret>,
+    /// Streams at most that have series of their own in `/metrics`.
+    pub per_stream: usize,
     /// Where broadcasters and viewers find the server.
     pub reach: Reach,
     /// The configuration.
@@ -139,9 +142,12 @@ impl Admin {
         async move {
             let mut tick = tokio::time::interval(sampler::STEP);
             tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
+            for turn in 0.. {
                 tick.tick().await;
-                operator.board.show(operator.sampler.look(&operator, Instant::now()));
+                let began = Instant::now();
+                meters::refresh(&operator, turn);
+                operator.board.show(operator.sampler.look(&operator, began));
+                metrics::histogram!(crate::metrics::ADMIN_LOOK).record(began.elapsed());
             }
         }
     }
@@ -178,6 +184,7 @@ struct Operator {
     sampler: Sampler,
     board: Board,
     metrics_token: Option<Secret>,
+    per_stream: usize,
     began: SystemTime,
     /// Ends what goes on for hours.
     over: CancellationToken,
@@ -232,6 +239,7 @@ impl Operator {
             events,
             data,
             metrics_token,
+            per_stream,
             reach,
             control,
         } = parts;
@@ -253,6 +261,7 @@ impl Operator {
             sampler: Sampler::default(),
             board: Board::new(),
             metrics_token,
+            per_stream,
             began: SystemTime::now(),
             over: CancellationToken::new(),
             drain: CancellationToken::new(),
@@ -317,8 +326,8 @@ impl Operator {
         if !reads {
             self.identity.of(&head.method, &head.headers, peer).await?;
         }
-        let ladders = self.transcoder.as_ref().map(Transcoder::render_metrics).unwrap_or_default();
-        let mut response = Response::new(Body::one(Bytes::from(crate::metrics::render() + &ladders)));
+        let streams = meters::of_streams(self, self.per_stream);
+        let mut response = Response::new(Body::one(Bytes::from(crate::metrics::render() + &streams)));
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         Ok(response)

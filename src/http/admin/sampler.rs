@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::meters::Census;
 use super::rows::{Row, Rows, Totals};
 use super::{Operator, unix_millis};
+use crate::doctor::Health;
 use crate::hub::{Status, Stream};
 use crate::metrics::{self, Reading};
 
@@ -90,15 +92,18 @@ impl Sampler {
         let mut state = self.state();
         state.tracks.retain(|name, _| streams.iter().any(|stream| stream.name().as_str() == name));
         let mut rows = Vec::with_capacity(streams.len());
+        let mut census = Census::default();
         for stream in &streams {
             let name = stream.name().as_str();
             let status = stream.status();
             let watching = operator.watching(name);
             let track = state.tracks.entry(name.to_owned()).or_insert_with(|| Track::new(stream));
-            track.look(stream, &status, watching.total(), now);
+            let bytes = track.look(stream, &status, watching.total(), now);
             let findings = operator.findings(stream, &status);
+            census.add(&status, bytes, Health::of(&findings));
             rows.push(Row::new(stream, &status, track.ingest, watching.total(), &findings));
         }
+        census.show();
         let totals = state.totals(&rows, reading, now);
         Rows { at_ms: unix_millis(), rows, totals }
     }
@@ -134,11 +139,13 @@ impl Track {
         Track { epoch: stream.epoch(), looks: VecDeque::new(), ingest: Ingest::default(), samples: VecDeque::new() }
     }
 
-    fn look(&mut self, stream: &Stream, status: &Status, viewers: u64, now: Instant) {
+    /// Gives the bytes that came in since the last look.
+    fn look(&mut self, stream: &Stream, status: &Status, viewers: u64, now: Instant) -> u64 {
         if self.epoch != stream.epoch() {
             self.epoch = stream.epoch();
             self.looks.clear();
         }
+        let before = self.looks.back().map_or(0, |(_, bytes, _)| *bytes);
         if self.looks.len() == SMOOTHED {
             self.looks.pop_front();
         }
@@ -163,6 +170,7 @@ impl Track {
         }
         let Ingest { bitrate, fps, gop_s, .. } = self.ingest;
         self.samples.push_back(Sample { t: unix_millis(), bitrate, fps, gop_s, viewers });
+        status.bytes.saturating_sub(before)
     }
 }
 
