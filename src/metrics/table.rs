@@ -66,6 +66,7 @@ names! {
     WEBRTC_ROUND_TRIP = "headwater_webrtc_round_trip_seconds" Histogram {role} "Round trips, each connected session once in ten seconds.";
     WEBRTC_LOSS = "headwater_webrtc_loss_ratio" Histogram {role} "Shares of packets that sessions lost since they began, each once in ten seconds.";
     WEBRTC_PACKETS_ASKED = "headwater_webrtc_packets_asked_again_total" Counter {role} "Packets that were asked for again (NACK): by viewers, or of publishers.";
+    WEBRTC_PACKETS_REPAIRED = "headwater_webrtc_packets_repaired_total" Counter {role} "Packets that came because they were asked for again: sent to viewers, or got from publishers.";
     WEBRTC_KEY_FRAMES_ASKED = "headwater_webrtc_key_frames_asked_total" Counter {role} "Requests for a key frame (PLI, FIR): by viewers, or to publishers.";
     HUB_STREAMS = "headwater_hub_streams" Gauge {state} "Streams by state.";
     HUB_FRAMES = "headwater_hub_frames_total" Counter {kind} "Frames that were appended to frame logs.";
@@ -94,7 +95,7 @@ names! {
     LADDER_SOURCE_DROPPED = "headwater_ladder_source_dropped_total" Counter {} "Times that a worker process had no room for its source's frames.";
     LADDER_MISSES = "headwater_ladder_misses_total" Counter {} "Segment starts of rungs that no decoder can start at.";
     LADDER_FALLBACKS = "headwater_ladder_fallbacks_total" Counter {} "Encoders that failed, so that another was taken.";
-    ENCODER_INFO = "headwater_encoder_info" Gauge {encoder} "Always 1; the label has the encoder that ladders are tried with first.";
+    ENCODER_INFO = "headwater_encoder_info" Gauge {encoder} "Encoders that work here: 1 for the one that ladders are tried with first, else 0.";
     STILLS_TIME = "headwater_stills_seconds" Histogram {} "Time to make a still picture of a stream.";
     STILLS_FAILED = "headwater_stills_failed_total" Counter {} "Still pictures that could not be made.";
     STREAM_HEALTH = "headwater_streams_by_health" Gauge {health} "Streams by the worst of what the doctor finds in them.";

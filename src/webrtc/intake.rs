@@ -113,11 +113,12 @@ impl Intake {
         stream.track.change(*codec);
         let before = stream.track.counts().repaired;
         stream.track.push(packet, repair, self.epoch, now);
-        if stream.track.counts().repaired > before
-            && let Some(asked) = self.asked_at.take()
-        {
-            let took = now.saturating_duration_since(asked);
-            self.round_trip = (self.round_trip * 7 + took) / 8;
+        if stream.track.counts().repaired > before {
+            counter!(names::WEBRTC_PACKETS_REPAIRED, "role" => "publisher").increment(1);
+            if let Some(asked) = self.asked_at.take() {
+                let took = now.saturating_duration_since(asked);
+                self.round_trip = (self.round_trip * 7 + took) / 8;
+            }
         }
     }
 

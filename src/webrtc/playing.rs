@@ -196,7 +196,10 @@ impl Playing {
                     let transport_wide = sent.agreed.transport_wide.map(|number| (number, &mut *estimate));
                     let mut line = Line { srtp: &mut *srtp, batch: &mut *batch, transport_wide, now };
                     let sequences = nack.nacks.iter().flat_map(|pair| pair.packet_list());
+                    let before = sent.outlet.repaired;
                     sent.outlet.again(sequences, |feed| lanes(feed, kind), &mut line);
+                    counter!(names::WEBRTC_PACKETS_REPAIRED, "role" => "viewer")
+                        .increment(sent.outlet.repaired - before);
                 }
             } else if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
                 counter!(names::WEBRTC_KEY_FRAMES_ASKED, "role" => "viewer").increment(1);

@@ -113,7 +113,11 @@ impl Audit {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
         let mut guard = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((file, length)) = guard.as_mut() else { return Ok(()) };
+        let Some((file, length)) = guard.as_mut() else {
+            // Said in the log once, when the file could not be opened.
+            metrics::counter!(names::AUDIT_FAILED).increment(1);
+            return Ok(());
+        };
         if *length + line.len() as u64 > self.most {
             fs::rename(&self.path, self.before())?;
             (*file, *length) = open(&self.path)?;

@@ -68,6 +68,7 @@ pub(super) fn refresh(operator: &Operator, turn: u64) {
 fn begin() {
     for role in ["publisher", "viewer"] {
         counter!(names::WEBRTC_PACKETS_ASKED, "role" => role).increment(0);
+        counter!(names::WEBRTC_PACKETS_REPAIRED, "role" => role).increment(0);
         counter!(names::WEBRTC_KEY_FRAMES_ASKED, "role" => role).increment(0);
     }
     for feed in ["events", "live"] {
