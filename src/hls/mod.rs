@@ -3,6 +3,7 @@
 
 mod multivariant;
 mod packager;
+mod page;
 mod playlist;
 mod presentation;
 mod rendition;
@@ -40,7 +41,7 @@ pub struct Reload {
 
 /// A rendered playlist: the same bytes for every viewer. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Rendered(Arc<rendition::Page>);
+pub struct Rendered(Arc<page::Page>);
 
 /// An init section, part or segment: immutable for ever under its URL.
 #[derive(Clone, Debug)]

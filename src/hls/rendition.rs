@@ -3,17 +3,14 @@
 //! exists.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use tokio::sync::oneshot;
 
 use super::packager::Plan;
+use super::page::{Pages, Reports};
 use super::playlist::{self, View};
 use super::segmenter::Output;
 use super::window::{Position, Window};
@@ -61,16 +58,6 @@ struct State {
     pages: Pages,
     waiters: Waiters,
     memory: Share,
-}
-
-/// The playlists as they are now: each rendered when first asked for after a change, once for all viewers. Of a stream
-/// that nobody watches, nothing is rendered.
-#[derive(Debug, Default)]
-struct Pages {
-    full: Option<Rendered>,
-    /// The inner None: a delta update would skip nothing.
-    delta: Option<Option<Rendered>>,
-    plain: Option<Rendered>,
 }
 
 /// Who waits, by what for. Key: segment, and the part in it, or [`WHOLE`].
@@ -218,15 +205,17 @@ impl Rendition {
         }
         let State { window, pages, .. } = state;
         if reload.plain {
-            return Ok(pages.plain.get_or_insert_with(|| self.render(window, View::Plain)).clone());
+            return Ok(pages.plain.get_or_insert_with(|| self.render(window, &Reports::new(), View::Plain)).clone());
         }
+        let reports = self.reports();
+        pages.meet(&reports);
         if reload.skip {
-            let delta = pages.delta.get_or_insert_with(|| self.write(window, View::Delta));
+            let delta = pages.delta.get_or_insert_with(|| self.write(window, &reports, View::Delta));
             if let Some(delta) = delta {
                 return Ok(delta.clone());
             }
         }
-        Ok(pages.full.get_or_insert_with(|| self.render(window, View::Full)).clone())
+        Ok(pages.full.get_or_insert_with(|| self.render(window, &reports, View::Full)).clone())
     }
 
     fn segment(&self, msn: u64) -> Result<Media, Refusal> {
@@ -276,17 +265,16 @@ impl Rendition {
         }
     }
 
-    fn render(&self, window: &Window, view: View) -> Rendered {
-        self.write(window, view).unwrap_or_else(|| Rendered::new(String::new(), Duration::ZERO))
+    fn render(&self, window: &Window, reports: &Reports, view: View) -> Rendered {
+        self.write(window, reports, view).unwrap_or_else(|| Rendered::new(String::new(), Duration::ZERO))
     }
 
-    fn write(&self, window: &Window, view: View) -> Option<Rendered> {
-        let reports = self.reports();
+    fn write(&self, window: &Window, reports: &Reports, view: View) -> Option<Rendered> {
         let frame = playlist::Frame {
             path: &self.path,
             began: self.shared.began,
             part_hold_back: self.shared.part_hold_back,
-            reports: &reports,
+            reports,
         };
         let text = playlist::media(window, &frame, view)?;
         Some(Rendered::new(text, self.shared.plan.part_target.duration()))
@@ -303,7 +291,7 @@ impl Rendition {
     }
 
     /// How far the others are.
-    fn reports(&self) -> Vec<(Arc<str>, Position)> {
+    fn reports(&self) -> Reports {
         let positions = self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner);
         positions.iter().filter(|(name, _)| *name != self.name).cloned().collect()
     }
@@ -361,17 +349,6 @@ impl Window {
     fn part(&self, msn: u64, part: u64) -> Option<Media> {
         let part = self.segment(msn)?.parts.get(usize::try_from(part).ok()?)?;
         (!part.gap).then(|| Media::one(part.bytes.clone()))
-    }
-}
-
-impl Pages {
-    /// The window has changed; the plain view changes with whole segments alone.
-    fn forget(&mut self, closed: bool) {
-        self.full = None;
-        self.delta = None;
-        if closed {
-            self.plain = None;
-        }
     }
 }
 
@@ -441,55 +418,6 @@ impl File {
 fn number(text: &str) -> Option<u64> {
     let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if plain { text.parse().ok() } else { None }
-}
-
-/// A playlist's text, and what is made from it at most once.
-#[derive(Debug)]
-pub(super) struct Page {
-    text: Bytes,
-    gzip: OnceLock<Bytes>,
-    etag: Box<str>,
-    max_age: Duration,
-}
-
-impl Rendered {
-    /// From a finished text; `max_age` as [`Rendered::max_age`].
-    pub fn new(text: String, max_age: Duration) -> Rendered {
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        let etag = format!("{:016x}", hasher.finish()).into();
-        Rendered(Arc::new(Page { text: text.into(), gzip: OnceLock::new(), etag, max_age }))
-    }
-
-    /// UTF-8 text.
-    pub fn text(&self) -> Bytes {
-        self.0.text.clone()
-    }
-
-    /// The same, gzip: compressed when first asked for, once for all viewers.
-    pub fn gzip(&self) -> Bytes {
-        self.0.gzip.get_or_init(|| gzip(&self.0.text)).clone()
-    }
-
-    /// Strong entity tag without quotes; changes whenever the text does.
-    pub fn etag(&self) -> &str {
-        &self.0.etag
-    }
-
-    /// How long a shared cache may keep it.
-    pub fn max_age(&self) -> Duration {
-        self.0.max_age
-    }
-}
-
-/// Level 4: playlists shrink to about a seventh, and the best level gains 3 % for three times the work.
-fn gzip(text: &Bytes) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::new(4));
-    match encoder.write_all(text).and_then(|()| encoder.finish()) {
-        Ok(bytes) => bytes.into(),
-        // Writing to memory cannot fail.
-        Err(_) => Bytes::new(),
-    }
 }
 
 impl Media {
