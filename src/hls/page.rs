@@ -110,4 +110,3 @@ fn gzip(text: &Bytes) -> Bytes {
         Err(_) => Bytes::new(),
     }
 }
-

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::pace::{Pace, Spacing};
 use super::packager::Plan;
 use super::page::{Pages, Reports};
 use super::playlist::{self, View};
@@ -57,6 +58,7 @@ struct State {
     window: Window,
     pages: Pages,
     waiters: Waiters,
+    pace: Pace,
     memory: Share,
 }
 
@@ -81,7 +83,8 @@ impl Rendition {
     pub(super) fn new(name: &str, shared: Arc<Shared>, lead: Option<Arc<Rendition>>, memory: Share) -> Rendition {
         let window = Window::new(shared.plan, shared.window);
         let path = format!("{}/{name}", shared.epoch);
-        let state = State { window, pages: Pages::default(), waiters: Waiters::default(), memory };
+        let state =
+            State { window, pages: Pages::default(), waiters: Waiters::default(), pace: Pace::default(), memory };
         Rendition { name: name.into(), path, shared, lead, state: Mutex::new(state) }
     }
 
@@ -95,9 +98,10 @@ impl Rendition {
         // Taken before the own lock: of two locks, the leader's is never waited for under another.
         let lead = self.lead.as_ref().map(|lead| lead.lock().window.lead());
         let mut state = self.lock();
-        let mut closed = false;
+        let (mut closed, mut parts) = (false, 0);
         for output in outputs {
             closed |= matches!(output, Output::Close);
+            parts += usize::from(matches!(output, Output::Part(_)));
             let pressed = state.memory.budget().exceeded();
             let freed = match (&output, &lead) {
                 (Output::Begin { cut, .. }, Some(lead)) => state.window.align(lead, cut.msn),
@@ -114,6 +118,7 @@ impl Rendition {
                 state.memory.shrink(change.unsigned_abs());
             }
         }
+        state.pace.came(parts, Instant::now());
         state.pages.forget(closed);
         self.report(state.window.position());
         let woken = state.take_ready();
@@ -125,6 +130,7 @@ impl Rendition {
     pub(super) fn rest(&self) {
         let mut state = self.lock();
         let freed = state.window.rest();
+        state.pace = Pace::default();
         state.memory.shrink(freed);
         state.pages.forget(true);
         let mut positions = self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,6 +201,11 @@ impl Rendition {
     /// Segments that are whole, and the last part; for pages and the API.
     pub(super) fn position(&self) -> Option<Position> {
         self.lock().window.position()
+    }
+
+    /// How evenly its parts come.
+    pub(super) fn spacing(&self) -> Option<Spacing> {
+        self.lock().pace.spacing(Instant::now())
     }
 
     fn page(&self, reload: Reload) -> Result<Rendered, Refusal> {

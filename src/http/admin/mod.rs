@@ -348,8 +348,8 @@ impl Operator {
 
     /// How many watch a stream.
     fn watching(&self, stream: &str) -> Watching {
-        let Counts { hls, whep, peak } = self.viewers.count(stream);
-        Watching { hls, whep, peak }
+        let Counts { hls, low_latency, whep, peak } = self.viewers.count(stream);
+        Watching { hls, low_latency, whep, peak }
     }
 
     /// What is wrong with a stream.
@@ -362,7 +362,7 @@ impl Operator {
                 severity: Severity::Problem,
                 text: "The publisher is gone; viewers see what is left while the stream waits for it.".to_owned(),
                 remedy: "Start streaming again in the encoder, with the same key.".to_owned(),
-                since: SystemTime::now(),
+                since: status.waiting.unwrap_or(status.since),
                 value: None,
             });
         }
@@ -371,9 +371,9 @@ impl Operator {
             findings.push(Finding {
                 code: "ladder-trouble",
                 severity: Severity::Warning,
-                text: format!("The ladder is in trouble: {trouble}."),
+                text: format!("The ladder is in trouble: {}.", trouble.what),
                 remedy: "See the server's log; fewer or smaller rungs ([transcode] rungs) take less.".to_owned(),
-                since: SystemTime::now(),
+                since: UNIX_EPOCH + Duration::from_millis(trouble.since_ms),
                 value: None,
             });
         }
@@ -385,6 +385,8 @@ impl Operator {
 #[derive(Clone, Copy, Debug, Default, JsonSchema, Serialize)]
 struct Watching {
     hls: u64,
+    /// Of those over HLS: who plays parts.
+    low_latency: u64,
     whep: u64,
     /// The most at a time so far.
     peak: u64,

@@ -5,7 +5,7 @@ import { api, type Server } from '../api';
 import { act, ask } from '../ask';
 import { bits, bytes, date, span } from '../format';
 import { TimeGraph } from '../graph';
-import type { Live } from '../live';
+import type { Live, Totals } from '../live';
 import { button, table } from '../parts';
 import type { View } from '../view';
 
@@ -44,6 +44,7 @@ export function serverView(live: Live): View {
     for (const [key, graph] of Object.entries(graphs)) graph.draw(live.totals.map((totals) => totals[key as keyof typeof graphs]));
     if (second++ % 5 === 0) void load().catch(() => undefined);
   });
+  void api.get<{ samples: Totals[] }>('/server/history').then(({ samples }) => live.remember(samples)).catch(() => undefined);
   const drain = button('Drain…', 'danger');
   drain.addEventListener('click', () => void ask('Drain the server?', 'Publishers are told to go, viewers may finish, and the process ends. A service manager may start it again.', 'Drain').then((yes) => {
     if (yes) void act(drain, () => api.post('/drain'), 'The server is draining.');
