@@ -191,7 +191,7 @@ async fn links_open_what_is_private_and_viewers_are_sent_away() {
     let sessions = value(&server.admin("/api/v1/sessions?protocol=hls").await);
     assert_eq!((&sessions["total"], &sessions["sessions"][0]["stream"]), (&json!(1), &json!("show")), "{sessions}");
     let shown = value(&server.admin("/api/v1/streams/show").await);
-    assert_eq!(shown["viewers"], json!({ "hls": 1, "whep": 0, "peak": 1 }));
+    assert_eq!(shown["viewers"], json!({ "hls": 1, "low_latency": 0, "whep": 0, "peak": 1 }));
     let id = sessions["sessions"][0]["id"].as_str().unwrap();
     assert_eq!(server.administer("DELETE", &format!("/api/v1/sessions/{id}"), "").await.status, 204);
     let refused = server.get(&playlist).await;
