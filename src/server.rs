@@ -610,6 +610,7 @@ fn http_settings(config: &Config) -> http::Settings {
         idle_timeout: config.http.idle_timeout.get(),
         write_timeout: config.http.write_timeout.get(),
         allow_origins: config.http.allow_origins.clone(),
+        trusted_proxies: config.http.trusted_proxies.clone(),
         referrers: config.access.referrers.clone(),
         empty_referrer: config.access.empty_referrer,
         ..http::Settings::default()
