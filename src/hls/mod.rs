@@ -2,7 +2,9 @@
 //! playlist once, and answers who waits for them. `http` calls [`Hls`]; nothing here knows HTTP.
 
 mod multivariant;
+mod pace;
 mod packager;
+mod page;
 mod playlist;
 mod presentation;
 mod rendition;
@@ -23,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::current::Current;
 use crate::hub::{Event, From, Hub, Stream};
 use crate::media::Time;
+pub use pace::Spacing;
 use presentation::{Over, Presentation};
 
 /// What a viewer asks of a media playlist: the delivery directives of RFC 8216bis section 6.2.5.
@@ -40,7 +43,7 @@ pub struct Reload {
 
 /// A rendered playlist: the same bytes for every viewer. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Rendered(Arc<rendition::Page>);
+pub struct Rendered(Arc<page::Page>);
 
 /// An init section, part or segment: immutable for ever under its URL.
 #[derive(Clone, Debug)]
@@ -92,8 +95,23 @@ pub struct Progress {
     pub epoch: u64,
     /// EXT-X-TARGETDURATION in seconds and PART-TARGET, once known.
     pub targets: Option<(u32, Duration)>,
-    /// Per rendition: name, last media sequence number and last part.
-    pub renditions: Vec<(String, u64, u64)>,
+    /// PART-HOLD-BACK: how far behind the newest part players are told to stay; once known.
+    pub hold_back: Option<Duration>,
+    /// The source's renditions, then its rungs.
+    pub renditions: Vec<RenditionProgress>,
+}
+
+/// How far a rendition is.
+#[derive(Clone, Debug)]
+pub struct RenditionProgress {
+    /// As in URLs.
+    pub name: String,
+    /// Its last media sequence number.
+    pub msn: u64,
+    /// The last part of that segment.
+    pub part: u64,
+    /// How evenly its parts come; None before there are two.
+    pub spacing: Option<Spacing>,
 }
 
 /// All presentations. Cheap to clone; `http` asks it by stream name.

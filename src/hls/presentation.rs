@@ -14,7 +14,7 @@ use super::rendition::{self, Rendition};
 use super::rung::{self, Shown};
 use super::segmenter::Output;
 use super::trail::Trail;
-use super::{Media, Progress, Refusal, Reload, Rendered, Settings};
+use super::{Media, Progress, Refusal, Reload, Rendered, RenditionProgress, Settings};
 use crate::hub::{Budget, Cursor, Ladder, Rung, Stream};
 use crate::media::{Config, Frame, Kind, Time};
 use crate::traces;
@@ -208,9 +208,10 @@ impl Presentation {
         let all = opened.iter().flat_map(|renditions| renditions.all());
         let renditions = all.filter_map(|rendition| {
             let (msn, part) = rendition.position()?;
-            Some((rendition.name().to_string(), msn, part))
+            Some(RenditionProgress { name: rendition.name().to_string(), msn, part, spacing: rendition.spacing() })
         });
-        Progress { epoch: self.epoch, targets, renditions: renditions.collect() }
+        let hold_back = opened.as_ref().map(|renditions| renditions.shared.part_hold_back.duration());
+        Progress { epoch: self.epoch, targets, hold_back, renditions: renditions.collect() }
     }
 
     async fn opened(&self, patience: Duration) -> Result<Arc<Renditions>, Refusal> {

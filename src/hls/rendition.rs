@@ -3,17 +3,15 @@
 //! exists.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use tokio::sync::oneshot;
 
+use super::pace::{Pace, Spacing};
 use super::packager::Plan;
+use super::page::{Pages, Reports};
 use super::playlist::{self, View};
 use super::segmenter::Output;
 use super::window::{Position, Window};
@@ -60,17 +58,8 @@ struct State {
     window: Window,
     pages: Pages,
     waiters: Waiters,
+    pace: Pace,
     memory: Share,
-}
-
-/// The playlists as they are now: each rendered when first asked for after a change, once for all viewers. Of a stream
-/// that nobody watches, nothing is rendered.
-#[derive(Debug, Default)]
-struct Pages {
-    full: Option<Rendered>,
-    /// The inner None: a delta update would skip nothing.
-    delta: Option<Option<Rendered>>,
-    plain: Option<Rendered>,
 }
 
 /// Who waits, by what for. Key: segment, and the part in it, or [`WHOLE`].
@@ -94,7 +83,8 @@ impl Rendition {
     pub(super) fn new(name: &str, shared: Arc<Shared>, lead: Option<Arc<Rendition>>, memory: Share) -> Rendition {
         let window = Window::new(shared.plan, shared.window);
         let path = format!("{}/{name}", shared.epoch);
-        let state = State { window, pages: Pages::default(), waiters: Waiters::default(), memory };
+        let state =
+            State { window, pages: Pages::default(), waiters: Waiters::default(), pace: Pace::default(), memory };
         Rendition { name: name.into(), path, shared, lead, state: Mutex::new(state) }
     }
 
@@ -108,9 +98,10 @@ impl Rendition {
         // Taken before the own lock: of two locks, the leader's is never waited for under another.
         let lead = self.lead.as_ref().map(|lead| lead.lock().window.lead());
         let mut state = self.lock();
-        let mut closed = false;
+        let (mut closed, mut parts) = (false, 0);
         for output in outputs {
             closed |= matches!(output, Output::Close);
+            parts += usize::from(matches!(output, Output::Part(_)));
             let pressed = state.memory.budget().exceeded();
             let freed = match (&output, &lead) {
                 (Output::Begin { cut, .. }, Some(lead)) => state.window.align(lead, cut.msn),
@@ -127,6 +118,7 @@ impl Rendition {
                 state.memory.shrink(change.unsigned_abs());
             }
         }
+        state.pace.came(parts, Instant::now());
         state.pages.forget(closed);
         self.report(state.window.position());
         let woken = state.take_ready();
@@ -138,6 +130,7 @@ impl Rendition {
     pub(super) fn rest(&self) {
         let mut state = self.lock();
         let freed = state.window.rest();
+        state.pace = Pace::default();
         state.memory.shrink(freed);
         state.pages.forget(true);
         let mut positions = self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -210,6 +203,11 @@ impl Rendition {
         self.lock().window.position()
     }
 
+    /// How evenly its parts come.
+    pub(super) fn spacing(&self) -> Option<Spacing> {
+        self.lock().pace.spacing(Instant::now())
+    }
+
     fn page(&self, reload: Reload) -> Result<Rendered, Refusal> {
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -218,15 +216,17 @@ impl Rendition {
         }
         let State { window, pages, .. } = state;
         if reload.plain {
-            return Ok(pages.plain.get_or_insert_with(|| self.render(window, View::Plain)).clone());
+            return Ok(pages.plain.get_or_insert_with(|| self.render(window, &Reports::new(), View::Plain)).clone());
         }
+        let reports = self.reports();
+        pages.meet(&reports);
         if reload.skip {
-            let delta = pages.delta.get_or_insert_with(|| self.write(window, View::Delta));
+            let delta = pages.delta.get_or_insert_with(|| self.write(window, &reports, View::Delta));
             if let Some(delta) = delta {
                 return Ok(delta.clone());
             }
         }
-        Ok(pages.full.get_or_insert_with(|| self.render(window, View::Full)).clone())
+        Ok(pages.full.get_or_insert_with(|| self.render(window, &reports, View::Full)).clone())
     }
 
     fn segment(&self, msn: u64) -> Result<Media, Refusal> {
@@ -276,17 +276,16 @@ impl Rendition {
         }
     }
 
-    fn render(&self, window: &Window, view: View) -> Rendered {
-        self.write(window, view).unwrap_or_else(|| Rendered::new(String::new(), Duration::ZERO))
+    fn render(&self, window: &Window, reports: &Reports, view: View) -> Rendered {
+        self.write(window, reports, view).unwrap_or_else(|| Rendered::new(String::new(), Duration::ZERO))
     }
 
-    fn write(&self, window: &Window, view: View) -> Option<Rendered> {
-        let reports = self.reports();
+    fn write(&self, window: &Window, reports: &Reports, view: View) -> Option<Rendered> {
         let frame = playlist::Frame {
             path: &self.path,
             began: self.shared.began,
             part_hold_back: self.shared.part_hold_back,
-            reports: &reports,
+            reports,
         };
         let text = playlist::media(window, &frame, view)?;
         Some(Rendered::new(text, self.shared.plan.part_target.duration()))
@@ -303,7 +302,7 @@ impl Rendition {
     }
 
     /// How far the others are.
-    fn reports(&self) -> Vec<(Arc<str>, Position)> {
+    fn reports(&self) -> Reports {
         let positions = self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner);
         positions.iter().filter(|(name, _)| *name != self.name).cloned().collect()
     }
@@ -361,17 +360,6 @@ impl Window {
     fn part(&self, msn: u64, part: u64) -> Option<Media> {
         let part = self.segment(msn)?.parts.get(usize::try_from(part).ok()?)?;
         (!part.gap).then(|| Media::one(part.bytes.clone()))
-    }
-}
-
-impl Pages {
-    /// The window has changed; the plain view changes with whole segments alone.
-    fn forget(&mut self, closed: bool) {
-        self.full = None;
-        self.delta = None;
-        if closed {
-            self.plain = None;
-        }
     }
 }
 
@@ -441,55 +429,6 @@ impl File {
 fn number(text: &str) -> Option<u64> {
     let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if plain { text.parse().ok() } else { None }
-}
-
-/// A playlist's text, and what is made from it at most once.
-#[derive(Debug)]
-pub(super) struct Page {
-    text: Bytes,
-    gzip: OnceLock<Bytes>,
-    etag: Box<str>,
-    max_age: Duration,
-}
-
-impl Rendered {
-    /// From a finished text; `max_age` as [`Rendered::max_age`].
-    pub fn new(text: String, max_age: Duration) -> Rendered {
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        let etag = format!("{:016x}", hasher.finish()).into();
-        Rendered(Arc::new(Page { text: text.into(), gzip: OnceLock::new(), etag, max_age }))
-    }
-
-    /// UTF-8 text.
-    pub fn text(&self) -> Bytes {
-        self.0.text.clone()
-    }
-
-    /// The same, gzip: compressed when first asked for, once for all viewers.
-    pub fn gzip(&self) -> Bytes {
-        self.0.gzip.get_or_init(|| gzip(&self.0.text)).clone()
-    }
-
-    /// Strong entity tag without quotes; changes whenever the text does.
-    pub fn etag(&self) -> &str {
-        &self.0.etag
-    }
-
-    /// How long a shared cache may keep it.
-    pub fn max_age(&self) -> Duration {
-        self.0.max_age
-    }
-}
-
-/// Level 4: playlists shrink to about a seventh, and the best level gains 3 % for three times the work.
-fn gzip(text: &Bytes) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::new(4));
-    match encoder.write_all(text).and_then(|()| encoder.finish()) {
-        Ok(bytes) => bytes.into(),
-        // Writing to memory cannot fail.
-        Err(_) => Bytes::new(),
-    }
 }
 
 impl Media {

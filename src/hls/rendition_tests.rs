@@ -110,6 +110,31 @@ async fn a_playlist_says_what_the_rules_ask() {
 }
 
 #[tokio::test]
+async fn a_rendition_that_stands_still_says_how_far_the_others_went() {
+    let rendition = rendition();
+    segments(&rendition, 0..2);
+    let ask = async || {
+        let page = rendition.playlist(Reload::default()).await.unwrap();
+        (page.etag().to_owned(), String::from_utf8(page.text().to_vec()).unwrap())
+    };
+    let go = |to| rendition.shared.positions.lock().unwrap()[0] = ("audio".into(), to);
+    let (etag, text) = ask().await;
+    assert!(text.ends_with("LAST-MSN=3,LAST-PART=1\n"), "{text}");
+    // A part further is what the next page would say; the kept one serves on.
+    go((3, 2));
+    assert_eq!(ask().await.0, etag);
+    go((3, 3));
+    let (fresh, text) = ask().await;
+    assert!(fresh != etag && text.ends_with("LAST-MSN=3,LAST-PART=3\n"), "{text}");
+    go((4, 0));
+    assert_eq!(ask().await.0, fresh);
+    go((4, 1));
+    assert!(ask().await.1.ends_with("LAST-MSN=4,LAST-PART=1\n"));
+    rendition.shared.positions.lock().unwrap().retain(|(name, _)| &**name != "audio");
+    assert!(!ask().await.1.contains("RENDITION-REPORT:URI=\"audio"));
+}
+
+#[tokio::test]
 async fn a_blocked_reload_is_answered_by_its_part_and_no_earlier() {
     let rendition = rendition();
     segments(&rendition, 0..1);

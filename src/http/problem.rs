@@ -1,5 +1,5 @@
-//! Why a request is not served, as RFC 9457 has it: what callers of an API are told, as JSON. The pages' and players' own
-//! listener answers in plain text instead (`error`).
+//! Why a request is not served, as RFC 9457 has it: what callers of the admin API, of WHIP and of WHEP are told, as JSON.
+//! Requests for pages and media are answered in plain text instead (`error`).
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -7,6 +7,7 @@ use hyper::{Response, StatusCode};
 use serde_json::json;
 
 use super::body::Body;
+use super::error::Error;
 
 /// A refusal, with headers of its own.
 #[derive(Debug)]
@@ -49,5 +50,15 @@ impl Problem {
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.extend(self.headers.into_iter().map(|(name, value)| (Some(name), value)));
         response
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        let problem = Problem::new(error.status(), error.to_string());
+        match error.retry_after() {
+            Some(seconds) => problem.with(header::RETRY_AFTER, seconds.to_string()),
+            None => problem,
+        }
     }
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::body::Body;
 use super::cors::Origins;
 use super::edge::Readiness;
-use super::error::Error;
+use super::problem::Problem;
 use super::referrers::Referrers;
 use super::route;
 use super::viewers::Viewers;
@@ -108,46 +108,6 @@ impl Protocol {
 /// Whether a path is one of these.
 pub(super) fn is_ours(path: &str) -> bool {
     path.starts_with("/whip/") || path.starts_with("/whep/")
-}
-
-/// Why a request is not served: RFC 9457.
-#[derive(Debug)]
-struct Problem {
-    status: StatusCode,
-    detail: String,
-    headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-impl Problem {
-    fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
-        Problem { status, detail: detail.into(), headers: Vec::new() }
-    }
-
-    fn with(mut self, name: HeaderName, value: impl AsRef<str>) -> Problem {
-        if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
-            self.headers.push((name, value));
-        }
-        self
-    }
-
-    fn response(self) -> Response<Body> {
-        let title = self.status.canonical_reason().unwrap_or("Error");
-        let problem =
-            json!({ "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.detail });
-        let mut response = answer(self.status, "application/problem+json", problem.to_string());
-        response.headers_mut().extend(self.headers);
-        response
-    }
-}
-
-impl std::convert::From<Error> for Problem {
-    fn from(error: Error) -> Problem {
-        let problem = Problem::new(error.status(), error.to_string());
-        match error.retry_after() {
-            Some(seconds) => problem.with(header::RETRY_AFTER, seconds.to_string()),
-            None => problem,
-        }
-    }
 }
 
 impl Signalling {

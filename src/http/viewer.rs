@@ -144,7 +144,7 @@ impl<S: Source> Viewer<S> {
         asked: &Asked,
     ) -> Result<Response<Body>, Error> {
         let directives = directives::read(asked.query())?;
-        let present = self.viewers.attend((name, rendition), directives.viewer, admitted.pass(), asked)?;
+        let present = self.viewers.attend((name, rendition), directives, admitted.pass(), asked)?;
         let rendered = self.held(pin!(self.source.playlist(name, rendition, directives.reload))).await;
         if let Some(present) = &present {
             present.still()?;

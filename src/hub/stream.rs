@@ -82,6 +82,8 @@ pub struct Status {
     pub counts: Counts,
     /// When the epoch began.
     pub since: SystemTime,
+    /// While it waits for its publisher: since when.
+    pub waiting: Option<SystemTime>,
     /// Pictures come in another order than they are shown (B-frames).
     pub reordered: bool,
     /// What the encoder says that it sends.
@@ -124,6 +126,8 @@ struct Live {
     key_interval: Option<Duration>,
     /// When the last frame came from a publisher.
     fed: Instant,
+    /// When the last publisher vanished.
+    lost: Option<SystemTime>,
     placed: Vec<Frame>,
     /// Times of the newest frames and when they came; empty where traces are off.
     received: VecDeque<(Time, Instant)>,
@@ -183,6 +187,7 @@ impl Stream {
             newest_key: None,
             key_interval: None,
             fed: began,
+            lost: None,
             placed: Vec::new(),
             received: VecDeque::new(),
             log: None,
@@ -257,6 +262,7 @@ impl Stream {
             key_interval: live.key_interval,
             counts: live.timeline.counts,
             since: self.began_wall,
+            waiting: live.lost.filter(|_| live.state == StreamState::Waiting),
             reordered: live.reordered,
             declared: live.declared,
         }
@@ -398,6 +404,7 @@ impl Stream {
         let mut live = self.live();
         if live.state != StreamState::Ended {
             live.state = StreamState::Waiting;
+            live.lost = Some(SystemTime::now());
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::MissedTickBehavior;
 
@@ -11,7 +11,7 @@ use super::backlog::Backlog;
 use super::crew::{Crew, News};
 use super::load::{Left, Load};
 use super::policy::{self, Decision, Source};
-use super::status::LadderStatus;
+use super::status::{LadderStatus, Trouble};
 use super::tracks::SoundTrack;
 use super::wire::{FromWorker, Order, RungId, Setup};
 use super::{Mode, Rules, Shared};
@@ -163,7 +163,7 @@ struct Task {
     place: Option<Place>,
     /// A rung stops so long after it was last asked for.
     idle: Duration,
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
     /// A rung has to be made from now on that its publisher sent before.
     forsaken: bool,
     shown: Instant,
@@ -326,7 +326,7 @@ impl Task {
                 let rung = trouble.rung.and_then(|rung| self.entries.get(rung as usize));
                 let rung = rung.map(|entry| entry.rung.spec().name.as_str());
                 tracing::error!(stream = %self.name, rung, "{}", trouble.what);
-                self.trouble = Some(trouble.what);
+                self.note(trouble.what);
             }
             Some(FromWorker::Still(_)) => {}
             None => {
@@ -350,9 +350,10 @@ impl Task {
         self.idle = self.shared.settings.get().idle;
         if let Some(why) = self.crew.check(now) {
             tracing::error!(stream = %self.name, "{why}");
-            self.trouble = Some(why);
+            self.note(why);
         }
         self.entries.iter_mut().for_each(Entry::beat_for_layer);
+        Trouble::settle(&mut self.trouble, SystemTime::now());
         self.judge(now);
         let (begun, changed) = self.decide();
         let begun = std::mem::take(&mut self.forsaken) || begun;
@@ -364,7 +365,7 @@ impl Task {
             let orders = self.orders();
             if let Err(error) = self.crew.start(now, orders, &self.backlog) {
                 tracing::error!(stream = %self.name, %error, "cannot start a worker");
-                self.trouble = Some(format!("cannot start a worker: {error}"));
+                self.note(format!("cannot start a worker: {error}"));
             }
         } else if changed {
             self.crew.order(self.orders());
@@ -431,7 +432,7 @@ impl Task {
         if self.place.is_none() {
             self.place = Place::take(&self.shared.at_work, self.shared.settings.get().max_ladders);
             if self.place.is_none() {
-                self.trouble = Some("as many ladders are at work as may be (transcode.max_ladders)".to_owned());
+                self.note("as many ladders are at work as may be (transcode.max_ladders)".to_owned());
             }
         }
         self.place.is_some()
@@ -444,13 +445,15 @@ impl Task {
         let slow = flows && self.crew.is_settled(now) && self.entries.iter().any(|entry| entry.is_slow(now, newest));
         let pictures = self.entries.iter().filter(|entry| entry.is_made()).count();
         let before = self.load.step();
+        if before > 0 {
+            self.note(TOO_SLOW.to_owned());
+        }
         if !self.load.judge(now, slow, pictures) {
             return;
         }
         let step = self.load.step();
         if step > before {
-            tracing::warn!(stream = %self.name, step, "the machine is too slow for this ladder: less of it is made");
-            self.trouble = Some("the machine is too slow for this ladder: less of it is made".to_owned());
+            tracing::warn!(stream = %self.name, step, "{TOO_SLOW}");
         } else {
             tracing::info!(stream = %self.name, step, "the machine keeps up: more of the ladder is made again");
         }
@@ -474,6 +477,10 @@ impl Task {
     fn at_work(&self) -> String {
         let begun = self.entries.iter().filter(|entry| entry.track.is_begun());
         begun.map(|entry| entry.rung.spec().name.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn note(&mut self, trouble: String) {
+        Trouble::note(&mut self.trouble, trouble, SystemTime::now());
     }
 
     fn show(&self) {
@@ -512,6 +519,8 @@ impl Drop for Task {
     }
 }
 
+/// What is said while less is made than was asked for.
+const TOO_SLOW: &str = "the machine is too slow for this ladder: less of it is made";
 /// The numbers of the sound that is made anew, which all rungs share.
 const SOUNDS: [RungId; 2] = [AAC, OPUS];
 const AAC: RungId = 1_000;

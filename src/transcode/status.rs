@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -24,11 +25,47 @@ pub struct LadderStatus {
     pub restarts: u64,
     /// Steps given up because the machine is too slow; 0 is none.
     pub given_up: usize,
-    /// What went wrong last.
-    pub trouble: Option<String>,
+    /// What went wrong last; None once it has not been so for two minutes.
+    pub trouble: Option<Trouble>,
     /// From the best down.
     pub rungs: Vec<RungStatus>,
 }
+
+/// Something that goes wrong with a ladder.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct Trouble {
+    /// In words, without a full stop.
+    pub what: String,
+    /// Unix milliseconds at which it began.
+    pub since_ms: u64,
+    /// When it was so last.
+    #[serde(skip)]
+    seen: SystemTime,
+}
+
+impl Trouble {
+    /// Notes that something is wrong: anew, or still.
+    pub(super) fn note(trouble: &mut Option<Trouble>, what: String, now: SystemTime) {
+        match trouble {
+            Some(trouble) if trouble.what == what => trouble.seen = now,
+            _ => {
+                let since_ms = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+                *trouble = Some(Trouble { what, since_ms, seen: now });
+            }
+        }
+    }
+
+    /// Forgets what has not been so for some time.
+    pub(super) fn settle(trouble: &mut Option<Trouble>, now: SystemTime) {
+        let settled = |trouble: &Trouble| now.duration_since(trouble.seen).is_ok_and(|since| since > REMEMBERED);
+        if trouble.as_ref().is_some_and(settled) {
+            *trouble = None;
+        }
+    }
+}
+
+/// How long trouble is shown that is over: for as long as an operator takes to look.
+const REMEMBERED: Duration = Duration::from_secs(120);
 
 /// One rung at one moment.
 #[derive(Clone, Debug, Default, JsonSchema, Serialize)]
@@ -178,5 +215,21 @@ mod tests {
         assert_eq!(board.of("show").unwrap().restarts, 2);
         board.forget("show");
         assert!(!board.render(1).contains("show"));
+    }
+
+    #[test]
+    fn trouble_is_shown_from_when_it_began_until_some_time_after_it_was_so_last() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let shown =
+            |trouble: &Option<Trouble>| trouble.as_ref().map(|trouble| (trouble.what.clone(), trouble.since_ms));
+        let mut trouble = None;
+        Trouble::note(&mut trouble, "slow".into(), at(10));
+        Trouble::note(&mut trouble, "slow".into(), at(100));
+        Trouble::settle(&mut trouble, at(220));
+        assert_eq!(shown(&trouble), Some(("slow".into(), 10_000)));
+        Trouble::note(&mut trouble, "gone".into(), at(221));
+        assert_eq!(shown(&trouble), Some(("gone".into(), 221_000)));
+        Trouble::settle(&mut trouble, at(342));
+        assert_eq!(shown(&trouble), None);
     }
 }

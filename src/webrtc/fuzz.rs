@@ -323,6 +323,7 @@ fn status(video: Arc<Config>, reordered: bool) -> Status {
         pictures: 0,
         key_interval: None,
         counts: Default::default(),
+        waiting: None,
         since: SystemTime::UNIX_EPOCH,
         reordered,
         declared: crate::hub::Declared::default(),

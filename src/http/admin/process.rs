@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::call::{Call, json};
+use super::rows::Totals;
+use super::sampler::STEP;
 use super::{Operator, millis};
 use crate::http::body::Body;
 use crate::http::problem::Problem;
@@ -71,6 +73,14 @@ struct Encoder {
     fallbacks: Vec<String>,
 }
 
+/// What the server did, second by second.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ServerHistory")]
+pub(super) struct History {
+    step_s: u64,
+    samples: Vec<Totals>,
+}
+
 /// What was looked for on this machine, and what became of each.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Encoders {
@@ -104,6 +114,11 @@ pub(super) fn server(operator: &Operator, _: &Call) -> Result<Response<Body>, Pr
         encoder: encoder(operator),
     };
     json(StatusCode::OK, &shown)
+}
+
+/// `GET /api/v1/server/history`
+pub(super) fn history(operator: &Operator, _: &Call) -> Result<Response<Body>, Problem> {
+    json(StatusCode::OK, &History { step_s: STEP.as_secs(), samples: operator.sampler.totals() })
 }
 
 /// `GET /api/v1/encoders`

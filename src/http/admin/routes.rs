@@ -178,6 +178,12 @@ pub(super) static ROUTES: &[Route] = &[
     get("/api/v1/me", "How the caller is known.", one::<account::Me>(), Run::Now(account::me)),
     get("/api/v1/version", "Which server this is.", one::<process::Version>(), Run::Now(process::version)),
     get("/api/v1/server", "How the server does.", one::<process::ServerShown>(), Run::Now(process::server)),
+    get(
+        "/api/v1/server/history",
+        "Its last five minutes, second by second.",
+        one::<process::History>(),
+        Run::Now(process::history),
+    ),
     get("/api/v1/encoders", "What this machine encodes with.", one::<process::Encoders>(), Run::Now(process::encoders)),
     post(
         "/api/v1/drain",

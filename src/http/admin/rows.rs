@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -38,13 +39,17 @@ pub(super) struct Row {
 }
 
 /// The server as a whole.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, JsonSchema, Serialize)]
 pub(super) struct Totals {
     pub(super) streams: u64,
     pub(super) viewers: u64,
+    /// Bits of media that came in, a second.
     pub(super) bitrate_in: u64,
+    /// Bits that went out, a second.
     pub(super) bitrate_out: u64,
+    /// Of one core.
     pub(super) cpu_percent: f64,
+    /// Resident.
     pub(super) memory_bytes: u64,
 }
 

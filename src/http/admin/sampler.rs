@@ -57,6 +57,8 @@ struct State {
     /// What the process counted by then.
     last: Option<(Instant, Reading)>,
     cpu_percent: f64,
+    /// Of the server as a whole.
+    totals: VecDeque<Totals>,
 }
 
 /// One stream.
@@ -80,6 +82,11 @@ impl Sampler {
         self.state().tracks.get(stream).map(|track| track.samples.iter().copied().collect()).unwrap_or_default()
     }
 
+    /// The last five minutes of the server, the oldest second first.
+    pub(super) fn totals(&self) -> Vec<Totals> {
+        self.state().totals.iter().copied().collect()
+    }
+
     /// Of one core, over the last second; beyond 100 with more cores.
     pub(super) fn cpu_percent(&self) -> f64 {
         self.state().cpu_percent
@@ -90,7 +97,9 @@ impl Sampler {
         let streams = operator.hub.streams();
         let reading = metrics::read();
         let mut state = self.state();
-        state.tracks.retain(|name, _| streams.iter().any(|stream| stream.name().as_str() == name));
+        // The hub gives them in the order of their names.
+        let is_there = |name: &str| streams.binary_search_by(|stream| stream.name().as_str().cmp(name)).is_ok();
+        state.tracks.retain(|name, _| is_there(name));
         let mut rows = Vec::with_capacity(streams.len());
         let mut census = Census::default();
         for stream in &streams {
@@ -104,7 +113,7 @@ impl Sampler {
             rows.push(Row::new(stream, &status, track.ingest, watching.total(), &findings));
         }
         census.show();
-        let totals = state.totals(&rows, reading, now);
+        let totals = state.sum(&rows, reading, now);
         Rows { at_ms: unix_millis(), rows, totals }
     }
 
@@ -114,7 +123,7 @@ impl Sampler {
 }
 
 impl State {
-    fn totals(&mut self, rows: &[Row], reading: Reading, now: Instant) -> Totals {
+    fn sum(&mut self, rows: &[Row], reading: Reading, now: Instant) -> Totals {
         let mut totals = Totals {
             streams: rows.len() as u64,
             viewers: rows.iter().map(Row::viewers).sum(),
@@ -130,6 +139,10 @@ impl State {
         }
         totals.cpu_percent = self.cpu_percent;
         self.last = Some((now, reading));
+        if self.totals.len() == KEPT {
+            self.totals.pop_front();
+        }
+        self.totals.push_back(totals);
         totals
     }
 }
@@ -182,5 +195,5 @@ fn tenths(value: f64) -> f64 {
 pub(super) const STEP: Duration = Duration::from_secs(1);
 /// Looks that a rate is taken over: three seconds, so that 30 pictures a second are not 29 and 31 in turn.
 const SMOOTHED: usize = 4;
-/// Samples that are kept of a stream: five minutes.
+/// Samples that are kept of a stream, and of the server: five minutes.
 const KEPT: usize = 300;

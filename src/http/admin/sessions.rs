@@ -1,11 +1,14 @@
 //! Calls about sessions: who publishes and who watches, over every protocol, and ending one.
 
+use std::collections::HashMap;
+
 use hyper::{Response, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::call::{Call, done, json};
 use super::{Operator, millis};
+use crate::hls::Progress;
 use crate::http::body::Body;
 use crate::http::problem::Problem;
 use crate::http::viewers::ViewerInfo;
@@ -38,6 +41,9 @@ pub(super) struct SessionShown {
     /// Bits a second.
     bitrate: Option<f64>,
     rtt_ms: Option<f64>,
+    /// At least so far behind the newest picture here: what its playlist tells an HLS player to hold back, half the round
+    /// trip over WebRTC.
+    latency_ms: Option<f64>,
     /// Share of packets that were lost, from 0 to 1.
     loss: Option<f64>,
     /// What is wrong, in words.
@@ -98,16 +104,32 @@ fn all(operator: &Operator) -> Vec<SessionShown> {
             rung: None,
             bitrate: operator.sampler.ingest(stream.name().as_str()).map(|ingest| ingest.bitrate as f64),
             rtt_ms: None,
+            latency_ms: None,
             loss: None,
             trouble: None,
             webrtc: None,
         })
     });
     let (viewers, _) = operator.viewers.list(None, 0, usize::MAX);
-    publishers.chain(webrtc.into_iter().map(over_webrtc)).chain(viewers.into_iter().map(over_hls)).collect()
+    let mut held: HashMap<String, HoldBacks> = HashMap::new();
+    let viewers = viewers.into_iter().map(|viewer| {
+        let of_stream = || hold_backs(operator.hls.progress(&viewer.stream));
+        let held = *held.entry(viewer.stream.clone()).or_insert_with(of_stream);
+        over_hls(viewer, held)
+    });
+    publishers.chain(webrtc.into_iter().map(over_webrtc)).chain(viewers).collect()
 }
 
-fn over_hls(viewer: ViewerInfo) -> SessionShown {
+/// What a stream's playlists tell players to hold back, in milliseconds: with parts, and without (RFC 8216 section 6.3.3).
+type HoldBacks = [Option<f64>; 2];
+
+fn hold_backs(progress: Option<Progress>) -> HoldBacks {
+    let Some(progress) = progress else { return [None; 2] };
+    let segments = progress.targets.map(|(segment, _)| f64::from(segment) * 3_000.0);
+    [progress.hold_back.map(|parts| parts.as_secs_f64() * 1_000.0), segments]
+}
+
+fn over_hls(viewer: ViewerInfo, [parts, segments]: HoldBacks) -> SessionShown {
     SessionShown {
         id: viewer.id,
         stream: viewer.stream,
@@ -119,6 +141,7 @@ fn over_hls(viewer: ViewerInfo) -> SessionShown {
         rung: Some(viewer.rendition).filter(|rendition| !rendition.is_empty()),
         bitrate: None,
         rtt_ms: None,
+        latency_ms: if viewer.low_latency { parts } else { segments },
         loss: None,
         trouble: None,
         webrtc: None,
@@ -138,6 +161,7 @@ fn over_webrtc(shot: Snapshot) -> SessionShown {
         rung: shot.rendition.clone(),
         bitrate: Some(shot.bitrate),
         rtt_ms: shot.round_trip_ms,
+        latency_ms: shot.round_trip_ms.filter(|_| shot.protocol == "whep").map(|trip| trip / 2.0),
         loss: (counted > 0).then(|| shot.lost as f64 / counted as f64),
         trouble: shot.trouble.clone(),
         webrtc: Some(shot),

@@ -1,6 +1,7 @@
 //! Calls about streams: what each is, what it did, and what the operator does to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
@@ -14,6 +15,7 @@ use super::sampler::{Ingest, STEP, Sample};
 use super::sessions::KICKED;
 use super::{Operator, Watching, millis};
 use crate::doctor::{Finding, Health};
+use crate::hls::{Progress, RenditionProgress, Spacing};
 use crate::http::body::Body;
 use crate::http::problem::Problem;
 use crate::hub::{Order, Stream};
@@ -42,6 +44,8 @@ pub(super) struct StreamShown {
     sessions: u64,
     tracks: Vec<Track>,
     renditions: Vec<RenditionShown>,
+    /// None before its first segment.
+    targets: Option<Targets>,
     frames: u64,
     bytes: u64,
     /// There is a picture of it.
@@ -84,6 +88,23 @@ struct RenditionShown {
     name: String,
     msn: u64,
     part: u64,
+    /// Since its newest part.
+    age_ms: Option<u64>,
+    /// Time between its last 64 parts: the median.
+    typical_ms: Option<u64>,
+    /// And the longest.
+    worst_ms: Option<u64>,
+}
+
+/// What players are promised.
+#[derive(JsonSchema, Serialize)]
+struct Targets {
+    /// EXT-X-TARGETDURATION.
+    segment_s: u32,
+    /// PART-TARGET.
+    part_ms: u64,
+    /// PART-HOLD-BACK.
+    hold_back_ms: u64,
 }
 
 /// What a stream did, second by second.
@@ -212,9 +233,8 @@ fn shown(operator: &Operator, stream: &Stream) -> StreamShown {
         },
         sessions: status.sessions,
         tracks: [&status.video, &status.audio].into_iter().flatten().map(|config| track(config)).collect(),
-        renditions: renditions
-            .map(|(name, msn, part)| RenditionShown { name: name.clone(), msn: *msn, part: *part })
-            .collect(),
+        renditions: renditions.map(rendition).collect(),
+        targets: progress.as_ref().and_then(targets),
         frames: status.frames,
         bytes: status.bytes,
         still: stream.still_at().is_some(),
@@ -228,6 +248,24 @@ fn shown(operator: &Operator, stream: &Stream) -> StreamShown {
         health: Health::of(&findings),
         findings,
     }
+}
+
+fn rendition(progress: &RenditionProgress) -> RenditionShown {
+    let millis = |time: fn(&Spacing) -> Duration| progress.spacing.as_ref().map(|it| time(it).as_millis() as u64);
+    RenditionShown {
+        name: progress.name.clone(),
+        msn: progress.msn,
+        part: progress.part,
+        age_ms: millis(|spacing| spacing.age),
+        typical_ms: millis(|spacing| spacing.typical),
+        worst_ms: millis(|spacing| spacing.worst),
+    }
+}
+
+fn targets(progress: &Progress) -> Option<Targets> {
+    let (segment_s, part) = progress.targets?;
+    let hold_back_ms = progress.hold_back?.as_millis() as u64;
+    Some(Targets { segment_s, part_ms: part.as_millis() as u64, hold_back_ms })
 }
 
 fn track(config: &Config) -> Track {

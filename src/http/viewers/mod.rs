@@ -18,6 +18,7 @@ use serde_json::json;
 use tokio::time::MissedTickBehavior;
 
 use super::asked::Asked;
+use super::directives::Directives;
 use super::error::Error;
 use crate::access::{Grant, PlaySecret, network};
 use crate::events::Events;
@@ -52,6 +53,8 @@ impl Default for Policy {
 pub struct Counts {
     /// HLS players with an id.
     pub hls: u64,
+    /// Those of them that ask for parts before they are there; up to a second old.
+    pub low_latency: u64,
     /// WebRTC sessions whose media flows.
     pub whep: u64,
     /// The most at a time, both together, since the stream was first watched.
@@ -75,6 +78,8 @@ pub struct ViewerInfo {
     pub silent: Duration,
     /// The media playlist that it asked for last.
     pub rendition: String,
+    /// Its player asks for parts before they are there.
+    pub low_latency: bool,
 }
 
 /// All who watch. Cheap to clone; all clones know the same.
@@ -105,16 +110,19 @@ impl Viewers {
     /// How many watch a stream.
     pub fn count(&self, stream: &str) -> Counts {
         let whep = self.over_webrtc(stream) as u64;
-        let Some(audience) = self.shared.table.audience(stream) else { return Counts { hls: 0, whep, peak: whep } };
+        let Some(audience) = self.shared.table.audience(stream) else {
+            return Counts { whep, peak: whep, ..Counts::default() };
+        };
         let hls = audience.now.load(Relaxed) as u64;
-        Counts { hls, whep, peak: (hls + whep).max(audience.peak.load(Relaxed) as u64) }
+        let low_latency = hls.min(audience.low_latency.load(Relaxed) as u64);
+        Counts { hls, low_latency, whep, peak: (hls + whep).max(audience.peak.load(Relaxed) as u64) }
     }
 
-    /// How many watch anything.
+    /// How many watch anything. With how low a latency is only known of each stream.
     pub fn total(&self) -> Counts {
         let hls = self.shared.table.all() as u64;
         let whep = self.shared.webrtc.as_ref().map_or(0, WebRtc::all_viewers) as u64;
-        Counts { hls, whep, peak: hls + whep }
+        Counts { hls, whep, peak: hls + whep, low_latency: 0 }
     }
 
     /// HLS viewers, of one stream where one is named, who came first first: `limit` of them after `offset`; and how many
@@ -131,6 +139,7 @@ impl Viewers {
             since: session.since,
             silent: Duration::from_millis(now.saturating_sub(session.seen())),
             rendition: session.rendition().into(),
+            low_latency: session.low_latency(),
         });
         (page.collect(), sessions.len())
     }
@@ -191,7 +200,7 @@ impl Viewers {
     pub(super) fn attend(
         &self,
         (stream, rendition): (&str, &str),
-        shown: Option<&str>,
+        Directives { viewer: shown, reload }: Directives<'_>,
         pass: Option<Pass>,
         asked: &Asked,
     ) -> Result<Option<Present>, Error> {
@@ -222,7 +231,7 @@ impl Viewers {
         if session.is_kicked() {
             return Err(KICKED);
         }
-        session.begin(rendition, now);
+        session.begin(rendition, reload.msn.is_some(), now);
         Ok(Some(Present { viewers: self.clone(), session }))
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Session {
     /// Requests that are held for it.
     held: AtomicU32,
     kicked: AtomicBool,
+    /// Its player asks for parts before they are there.
+    low_latency: AtomicBool,
     rendition: Mutex<Box<str>>,
 }
 
@@ -36,6 +38,9 @@ pub(super) struct Audience {
     pub(super) stream: Box<str>,
     pub(super) now: AtomicUsize,
     pub(super) peak: AtomicUsize,
+    /// Those of them with low latency, as of the last sweep; and as far as the present one has counted.
+    pub(super) low_latency: AtomicUsize,
+    counted: AtomicUsize,
     /// A session ends so many milliseconds after its last request.
     pub(super) patience: AtomicU64,
 }
@@ -122,6 +127,7 @@ impl Table {
             seen: AtomicU64::new(now),
             held: AtomicU32::new(0),
             kicked: AtomicBool::new(false),
+            low_latency: AtomicBool::new(false),
             rendition: Mutex::new(who.rendition.into()),
         });
         shard.insert(who.id, session.clone());
@@ -149,7 +155,7 @@ impl Table {
         removed
     }
 
-    /// Takes out those who have gone, and gives them.
+    /// Takes out those who have gone, and gives them; counts who watches with low latency.
     pub(super) fn sweep(&self, now: u64) -> Vec<Arc<Session>> {
         let mut gone = Vec::new();
         for shard in &self.shards {
@@ -158,12 +164,17 @@ impl Table {
                 if over && !session.is_kicked() {
                     gone.push(session.clone());
                 }
+                let counts = !over && !session.is_kicked() && session.low_latency();
+                session.audience.counted.fetch_add(usize::from(counts), Relaxed);
                 !over
             });
         }
         let mut tallies = self.tallies();
         for session in &gone {
             tallies.leave(session);
+        }
+        for audience in tallies.streams.values() {
+            audience.low_latency.store(audience.counted.swap(0, Relaxed), Relaxed);
         }
         gone
     }
@@ -229,7 +240,8 @@ impl Table {
 
 impl Session {
     /// A request of it begins.
-    pub(super) fn begin(&self, rendition: &str, now: u64) {
+    pub(super) fn begin(&self, rendition: &str, low_latency: bool, now: u64) {
+        self.low_latency.store(low_latency, Relaxed);
         self.held.fetch_add(1, Relaxed);
         self.seen.store(now, Relaxed);
         let mut last = lock(&self.rendition);
@@ -252,6 +264,10 @@ impl Session {
 
     pub(super) fn seen(&self) -> u64 {
         self.seen.load(Relaxed)
+    }
+
+    pub(super) fn low_latency(&self) -> bool {
+        self.low_latency.load(Relaxed)
     }
 
     pub(super) fn rendition(&self) -> Box<str> {
@@ -305,6 +321,8 @@ impl Tallies {
             stream: stream.into(),
             now: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
+            low_latency: AtomicUsize::new(0),
+            counted: AtomicUsize::new(0),
             patience: AtomicU64::new(UNKNOWN),
         });
         self.streams.insert(stream.into(), audience.clone());

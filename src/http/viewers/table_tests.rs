@@ -36,7 +36,7 @@ fn a_session_lasts_while_it_asks_and_a_while_longer() {
     let scene = Scene::new();
     let session = scene.join("show", &NONE, None, 1_000).unwrap();
     scene.table.streams(|_| (0, Some(6_000)));
-    session.begin("video", 1_000);
+    session.begin("video", false, 1_000);
     // Held for as long as it takes.
     assert!(scene.table.sweep(60_000).is_empty());
     session.end(60_000);
@@ -48,12 +48,30 @@ fn a_session_lasts_while_it_asks_and_a_while_longer() {
 }
 
 #[test]
+fn who_asks_ahead_is_counted_with_low_latency_until_it_no_longer_does() {
+    let scene = Scene::new();
+    let [first, second] = [0, 0].map(|now| scene.join("show", &NONE, None, now).unwrap());
+    let counted = || {
+        scene.table.sweep(10);
+        scene.table.audience("show").unwrap().low_latency.load(Relaxed)
+    };
+    assert_eq!(counted(), 0);
+    first.begin("video", true, 1);
+    second.begin("video", true, 1);
+    assert_eq!((counted(), counted()), (2, 2));
+    second.begin("video", false, 2);
+    assert_eq!(counted(), 1);
+    scene.table.kick(&first.id, 3);
+    assert_eq!(counted(), 0);
+}
+
+#[test]
 fn one_id_is_one_session() {
     let scene = Scene::new();
     let session = scene.join("show", &NONE, None, 0).unwrap();
     let who = Newcomer { id: session.id, stream: "show", peer: HOME, agent: "", rendition: "audio", pass: None };
     assert!(!scene.table.join(&who, &NONE, 0).unwrap().1);
-    session.begin("audio", 5);
+    session.begin("audio", false, 5);
     assert_eq!((scene.watching("show"), &*session.rendition()), (1, "audio"));
 }
 
@@ -86,7 +104,7 @@ fn a_pass_is_for_so_many() {
 fn who_is_sent_away_is_not_counted_and_not_forgotten() {
     let scene = Scene::new();
     let session = scene.join("show", &NONE, None, 0).unwrap();
-    session.begin("video", 0);
+    session.begin("video", false, 0);
     assert!(scene.table.kick(&session.id, 1_000).is_some());
     assert!(scene.table.kick(&session.id, 1_000).is_none());
     assert_eq!((scene.watching("show"), scene.table.sessions(None).len()), (0, 0));

@@ -7,20 +7,22 @@ export interface Rung {
   name: string; state: string; order: string; width: number; height: number; bitrate: number; encoder: string; fps: number;
   encode_ms: number; lag: number; queue: number; dropped: number; misses: number;
 }
+export interface Rendition { name: string; msn: number; part: number; age_ms: number | null; typical_ms: number | null; worst_ms: number | null }
 export interface Track { kind: string; codec: string; codecs: string; width: number | null; height: number | null; channels: number | null; rate: number | null }
 export interface Stream {
   name: string; state: string; since_ms: number; sessions: number; frames: number; bytes: number; still: boolean;
   publisher: { protocol: string; peer: string; client: string; key: string | null };
-  tracks: Track[]; renditions: { name: string; msn: number; part: number }[];
-  ladder: { rungs: Rung[]; advice: string | null; trouble: string | null; restarts: number; given_up: number; memory: number } | null;
+  tracks: Track[]; renditions: Rendition[];
+  targets: { segment_s: number; part_ms: number; hold_back_ms: number } | null;
+  ladder: { rungs: Rung[]; advice: string | null; trouble: { what: string; since_ms: number } | null; restarts: number; given_up: number; memory: number } | null;
   ingest: { bitrate: number; fps: number; gop_s: number; repairs: number; dropped: number };
-  viewers: { hls: number; whep: number; peak: number }; health: Health; findings: Finding[];
+  viewers: { hls: number; low_latency: number; whep: number; peak: number }; health: Health; findings: Finding[];
 }
 export type Health = 'good' | 'warning' | 'problem';
 export interface Sample { t: number; bitrate: number; fps: number; gop_s: number; viewers: number }
 export interface Session {
   id: string; stream: string; protocol: string; role: string; peer: string; client: string; since_ms: number; rung: string | null;
-  bitrate: number | null; rtt_ms: number | null; loss: number | null; trouble: string | null;
+  bitrate: number | null; rtt_ms: number | null; latency_ms: number | null; loss: number | null; trouble: string | null;
 }
 export interface Key { id: string; label: string; stream: string | null; grant: string; made_ms: number | null; used_ms: number | null; origin: string }
 export interface Version { version: string; started_ms: number; uptime_s: number; public_url: string; http_port: number; rtmp_port: number; webrtc: boolean; open: boolean }

@@ -17,8 +17,17 @@ export class Live {
   readonly history = new Map<string, number[]>();
   readonly totals: Totals[] = [];
   connected = false;
+  private remembered = false;
   private source: EventSource | null = null;
   private readonly followers = new Set<() => void>();
+
+  /** What the server did before this page was open; the oldest second first. */
+  remember(totals: Totals[]): void {
+    if (this.remembered) return;
+    this.remembered = true;
+    const room = MOST_TOTALS - this.totals.length;
+    if (room > 0) this.totals.unshift(...totals.slice(0, Math.max(0, totals.length - this.totals.length)).slice(-room));
+  }
 
   /** Calls back after each message; gives what ends that. */
   follow(changed: () => void): () => void {

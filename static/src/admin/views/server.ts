@@ -5,7 +5,7 @@ import { api, type Server } from '../api';
 import { act, ask } from '../ask';
 import { bits, bytes, date, span } from '../format';
 import { TimeGraph } from '../graph';
-import type { Live } from '../live';
+import type { Live, Totals } from '../live';
 import { button, table } from '../parts';
 import type { View } from '../view';
 
@@ -34,7 +34,7 @@ export function serverView(live: Live): View {
       ['Encoder in use', encoder.chosen ?? 'none: no ladders'],
       ['Encoders to fall back to', encoder.fallbacks.join(', ') || 'none'],
     ];
-    const lost = Object.entries(drops).map(([name, count]) => [name, String(count)]);
+    const lost = Object.entries(drops).map(([name, count]) => [words(name), String(count)]);
     details.replaceChildren(
       el('section', { class: 'card' }, el('h2', {}, 'Limits'), table('Limits', ['What', 'Now'], limits)),
       el('section', { class: 'card' }, el('h2', {}, 'Dropped and refused'), lost.length === 0 ? el('p', { class: 'soft' }, 'Nothing since the start.') : table('Dropped and refused', ['What', 'Times'], lost)),
@@ -44,10 +44,18 @@ export function serverView(live: Live): View {
     for (const [key, graph] of Object.entries(graphs)) graph.draw(live.totals.map((totals) => totals[key as keyof typeof graphs]));
     if (second++ % 5 === 0) void load().catch(() => undefined);
   });
+  void api.get<{ samples: Totals[] }>('/server/history').then(({ samples }) => live.remember(samples)).catch(() => undefined);
   const drain = button('Drain…', 'danger');
   drain.addEventListener('click', () => void ask('Drain the server?', 'Publishers are told to go, viewers may finish, and the process ends. A service manager may start it again.', 'Drain').then((yes) => {
     if (yes) void act(drain, () => api.post('/drain'), 'The server is draining.');
   }));
   const element = el('section', {}, el('header', {}, el('h1', {}, 'Server'), drain), about, el('div', { class: 'graphs' }, ...Object.values(graphs).map((graph) => graph.element)), details);
   return { title: 'Server', element, stop };
+}
+
+/** `rtmp_refused_total{reason="bad_key"}` in words: `rtmp refused: bad key`. */
+function words(series: string): string {
+  const [name = '', labels = ''] = series.split('{');
+  const values = [...labels.matchAll(/"([^"]*)"/g)].map(([, value]) => value);
+  return [name.replace(/_total$/, ''), ...(values.length > 0 ? [values.join(', ')] : [])].join(': ').replaceAll('_', ' ');
 }

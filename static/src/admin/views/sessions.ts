@@ -43,15 +43,16 @@ function row(session: Session, load: () => Promise<void>): (Node | string)[] {
   end.addEventListener('click', () => void ask(`End the session of ${session.peer}?`, session.role === 'publisher' ? 'The publisher is closed; it may come back.' : 'The viewer is sent away for a while.', 'End').then((yes) => {
     if (yes) void act(end, () => api.delete(at`/sessions/${session.id}`), 'The session was ended.').then(load);
   }));
-  const link = [session.rtt_ms === null ? '' : `${session.rtt_ms.toFixed(0)} ms`, session.loss ? `${(session.loss * 100).toFixed(1)} % lost` : '', session.trouble ?? ''].filter(Boolean).join(', ');
+  const behind = session.latency_ms === null ? '' : `${(session.latency_ms / 1000).toFixed(session.latency_ms < 100 ? 2 : 1)} s`;
+  const link = [session.rtt_ms === null ? '' : `${session.rtt_ms.toFixed(0)} ms round trip`, session.loss ? `${(session.loss * 100).toFixed(1)} % lost` : '', session.trouble ?? ''].filter(Boolean).join(', ');
   return [
     el('a', { href: at`#/streams/${session.stream}` }, session.stream),
-    `${session.role}, ${session.protocol}`, session.peer, session.client,
-    span(Date.now() - session.since_ms), session.rung ?? '', session.bitrate === null ? '' : bits(session.bitrate), link, end,
+    `${session.role}, ${session.protocol.toUpperCase()}`, session.peer, session.client,
+    span(Date.now() - session.since_ms), session.rung ?? '', session.bitrate === null ? '' : bits(session.bitrate), behind, link, end,
   ];
 }
 
-const HEADS = ['Stream', 'Role', 'From', 'Client', 'For', 'Rendition', 'Bit rate', 'Link', ''];
+const HEADS = ['Stream', 'Role', 'From', 'Client', 'For', 'Rendition', 'Bit rate', 'Behind by', 'Link', ''];
 const PROTOCOLS = [['', 'All'], ['rtmp', 'RTMP'], ['rtmps', 'RTMPS'], ['whip', 'WHIP'], ['whep', 'WebRTC viewers'], ['hls', 'HLS viewers']] as const;
 const PAGE = 100;
 const MOST = 1000;

@@ -49,7 +49,7 @@ export function streamView(live: Live, name: string): View {
     state.show(stream.state);
     status.replaceChildren(state.element, health(stream.health));
     const { protocol, peer, client, key } = stream.publisher;
-    text(facts, `${protocol} from ${peer}${client && ` (${client})`}${key === null ? '' : `, key ${key}`} · ${span(Date.now() - stream.since_ms)} · ${stream.sessions} publishing session${stream.sessions === 1 ? '' : 's'}`);
+    text(facts, `${protocol.toUpperCase()} from ${peer}${client && ` (${client})`}${key === null ? '' : `, key ${key}`} · ${span(Date.now() - stream.since_ms)} · ${stream.sessions} publishing session${stream.sessions === 1 ? '' : 's'}`);
     wrong.replaceChildren(el('h2', {}, 'What is wrong'), findings(stream.findings));
     gop = stream.ingest.gop_s;
     // A list that is open under somebody's finger stays as it is.
@@ -137,10 +137,19 @@ function tracks(stream: Stream): HTMLElement {
   return card('Tracks', table('Tracks', ['Track', 'Codec', 'Format', 'Codec string'], rows), el('p', { class: 'soft' }, `${repairs} timestamps set right, ${dropped} frames not used.`));
 }
 
-function watching({ viewers, name }: Stream): HTMLElement {
-  const rows = [['HLS', String(viewers.hls)], ['WebRTC', String(viewers.whep)], ['Most at a time', String(viewers.peak)]];
-  return card('Viewers', table('Viewers', ['By', 'Now'], rows), el('p', {}, el('a', { href: at`#/sessions/${name}` }, 'Who they are')));
+function watching({ viewers, name, targets }: Stream): HTMLElement {
+  const behind = (ms: number | undefined) => (ms === undefined ? '' : `${(ms / 1000).toFixed(1)} s`);
+  const rows = [
+    ['LL-HLS', String(viewers.low_latency), behind(targets?.hold_back_ms)],
+    ['HLS', String(viewers.hls - viewers.low_latency), behind(targets === null ? undefined : targets.segment_s * ORDINARY_TARGETS * 1000)],
+    ['WebRTC', String(viewers.whep), 'its link’s delay'],
+    ['Most at a time', String(viewers.peak), ''],
+  ];
+  return card('Viewers', table('Viewers', ['By', 'Now', 'Behind by'], rows), el('p', {}, el('a', { href: at`#/sessions/${name}` }, 'Who they are')));
 }
+
+/** Target durations that a player without parts stays behind (RFC 8216 section 6.3.3). */
+const ORDINARY_TARGETS = 3;
 
 function ladder(stream: Stream, path: string, refresh: () => Promise<void>): HTMLElement {
   if (stream.ladder === null) return card('Ladder', el('p', { class: 'soft' }, 'No rungs are made of this stream.'));
@@ -155,12 +164,21 @@ function ladder(stream: Stream, path: string, refresh: () => Promise<void>): HTM
     const load = rung.state === 'live' ? `${rung.fps.toFixed(0)} fps, ${rung.encode_ms.toFixed(1)} ms, ${(rung.lag * 1000).toFixed(0)} ms behind` : '';
     return [rung.name, state.element, rung.height > 0 ? `${rung.width}×${rung.height}` : 'sound', rung.bitrate > 0 ? bits(rung.bitrate) : '', load, rung.encoder, String(rung.dropped), order];
   });
-  const notes = [stream.ladder.advice, stream.ladder.trouble].flatMap((note) => (note === null ? [] : [el('p', { class: 'remedy' }, note)]));
+  const notes = [stream.ladder.advice, stream.ladder.trouble?.what].flatMap((note) => (note == null ? [] : [el('p', { class: 'remedy' }, note)]));
   return card('Ladder', table('Rungs', ['Rung', 'State', 'Size', 'Bit rate', 'Work', 'Encoder', 'Dropped', 'Order'], rows), ...notes);
 }
 
 const ORDERS: Record<string, string> = { auto: 'as watched', start: 'always on', stop: 'off' };
 
-function renditions({ renditions: list }: Stream): HTMLElement {
-  return card('Packager', table('Packager', ['Rendition', 'Segment', 'Part'], list.map((one) => [one.name, String(one.msn), String(one.part)])));
+function renditions({ renditions: list, targets }: Stream): HTMLElement {
+  const time = (ms: number | null) => (ms === null ? '' : `${ms} ms`);
+  const rows = list.map((one) => {
+    const late = targets !== null && (one.worst_ms ?? 0) > targets.part_ms * LATE_PARTS;
+    return [one.name, `${one.msn}.${one.part}`, time(one.typical_ms), el('span', { class: late ? 'bad' : '' }, time(one.worst_ms)), time(one.age_ms)];
+  });
+  const promise = targets === null ? [] : [el('p', { class: 'soft' }, `Segments of up to ${targets.segment_s} s in parts of ${targets.part_ms} ms.`)];
+  return card('Packager', table('Packager', ['Rendition', 'Newest part', 'Part every', 'Longest wait', 'Since the newest'], rows), ...promise);
 }
+
+/** A wait of so many parts is as much as players hold back. */
+const LATE_PARTS = 3;
