@@ -38,7 +38,7 @@ class Proxied:
         try:
             cls.certificate()
             cls.server = Headwater("--webrtc-listen", "127.0.0.1:0", "--admin-token", TOKEN).__enter__()
-            cls.admin = cls.server._listener("admin")
+            cls.admin = cls.server.listener("admin")
             cls.run_in_background("ffmpeg", "-v", "error", "-nostdin", *SHOW, *CODECS, f"{cls.server.rtmp}/show")
             cls.live, cls.operator = cls.start()
             cls.server.playlist("show")
