@@ -10,10 +10,12 @@
 //! | [`webrtc`] | WHIP and WHEP: one port, workers, sessions, packets | speaks HTTP |
 //! | [`doctor`] | what is wrong with a stream, and the setting that mends it | changes a stream |
 //! | [`http`] | listeners, TLS, routes, pages, the one error-to-response mapping | muxes or renders per viewer |
+//! | [`acme`] | certificates that are got and renewed by themselves | listens |
 //! | [`tls`] | certificates, and their reloading | listens |
 //! | [`config`] | file, environment and arguments, and nothing else reads those | acts on them |
 //! | [`access`] | who may publish, watch and administer: names, keys, grants | logs a secret |
 //! | [`events`] | what happened, in order, for whoever follows | waits for a reader |
+//! | [`fetch`] | requests to others, bounded | follows a redirect |
 //! | [`current`] | values that are replaced while they are in use | knows what they mean |
 //! | [`logging`] | log lines: filter, format, standard error | knows what is logged |
 //! | [`metrics`] | the names of all counters, and their rendering | counts |
@@ -23,7 +25,7 @@
 //! Who may import whom (kept by `tests/architecture.rs`):
 //!
 //! ```text
-//! media <- hub <- { rtmp  hls  transcode  webrtc  doctor } <- http <- server <- main        access, config, current, events, logging, metrics, tls, traces: leaves
+//! media <- hub <- { rtmp  hls  transcode  webrtc  doctor } <- http <- server <- main        access, acme, config, current, events, fetch, logging, metrics, tls, traces: leaves
 //! ```
 //!
 //! A frame's journey: `rtmp::chunk` (bytes to message) -> `media::flv` (message to [`media::Frame`]) ->
@@ -31,10 +33,12 @@
 //! (playlist, once) -> `http` (the same bytes to every viewer).
 
 pub mod access;
+pub mod acme;
 pub mod config;
 pub mod current;
 pub mod doctor;
 pub mod events;
+pub mod fetch;
 pub mod hls;
 pub mod http;
 pub mod hub;

@@ -29,7 +29,7 @@ use crate::logging::{self, Logging};
 use crate::media::Time;
 use crate::transcode::{self, Transcoder};
 use crate::webrtc::{self, WebRtc};
-use crate::{metrics, rtmp, tls, traces};
+use crate::{acme, metrics, rtmp, tls, traces};
 
 /// Why the server ended other than as asked.
 #[derive(Debug, thiserror::Error)]
@@ -144,7 +144,8 @@ impl Server {
         let config = control.configured().config;
         std::fs::create_dir_all(&config.data.dir)
             .map_err(|source| Error::Data { path: config.data.dir.clone(), source })?;
-        let certificates = certificates(&config.tls)?;
+        let acme = acme_settings(&config);
+        let certificates = certificates(&config, acme.as_ref())?;
         let events = control.events().clone();
         let hub = Hub::telling(hub_settings(&config), events.clone());
         let program = program(&config)?;
@@ -224,6 +225,10 @@ impl Server {
         server.tasks.spawn(stop.clone().run_until_cancelled_owned(end_revoked(access.clone(), hub, webrtc)));
         let (keeper, keep) = (access.clone(), stop.clone());
         server.tasks.spawn(async move { keeper.keep(keep).await });
+        if let Some((acme, certificates)) = acme.zip(certificates.clone()) {
+            let keep = acme::keep(acme, certificates, control.events().clone());
+            server.tasks.spawn(stop.clone().run_until_cancelled_owned(keep));
+        }
         if let Some(certificates) = certificates {
             server.tasks.spawn(stop.clone().run_until_cancelled_owned(certificates.watch(reload_interval)));
         }
@@ -427,11 +432,21 @@ fn policy(config: &Config) -> access::Policy {
     }
 }
 
-fn certificates(config: &config::Tls) -> Result<Option<tls::Certificates>, Error> {
-    match (&config.cert, &config.key) {
+fn certificates(config: &Config, acme: Option<&acme::Settings>) -> Result<Option<tls::Certificates>, Error> {
+    if let Some(acme) = acme {
+        return Ok(Some(tls::Certificates::awaited(&acme.certificate())));
+    }
+    match (&config.tls.cert, &config.tls.key) {
         (Some(cert), Some(key)) => Ok(Some(tls::Certificates::load(cert, key)?)),
         _ => Ok(None),
     }
+}
+
+/// None where certificates come from files.
+fn acme_settings(config: &Config) -> Option<acme::Settings> {
+    let config::Acme { domains, contact, directory, ca_file, .. } = config.acme.clone();
+    let folder = config.data.dir.join("acme");
+    (!domains.is_empty()).then_some(acme::Settings { domains, contact, directory, ca_file, folder })
 }
 
 fn bind(addr: SocketAddr, option: &'static str) -> Result<TcpListener, Error> {

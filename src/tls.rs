@@ -1,12 +1,11 @@
 //! Certificates: loads the chain and the key, and swaps them while connections run when the files change. A leaf that
 //! the HTTP edge and RTMPS take their TLS configuration from.
 
-mod expiry;
-
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
@@ -29,7 +28,12 @@ struct Shared {
     cert: PathBuf,
     key: PathBuf,
     provider: Arc<CryptoProvider>,
-    current: RwLock<Arc<CertifiedKey>>,
+    /// None while the first one is waited for.
+    current: RwLock<Option<Arc<CertifiedKey>>>,
+    /// What proves to a certificate authority that a name leads here (RFC 8737), by the name.
+    proofs: RwLock<HashMap<String, Arc<CertifiedKey>>>,
+    /// Certificates are got from an authority that wants such proofs.
+    proves: bool,
     /// Of the files as they were when they were first read.
     first: Stamp,
 }
@@ -37,18 +41,62 @@ struct Shared {
 impl Certificates {
     /// Loads a PEM chain, leaf first, and its PEM key.
     pub fn load(cert: &Path, key: &Path) -> Result<Certificates, Error> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let first = Stamp::of(cert, key);
-        let current = RwLock::new(read(cert, key, &provider)?);
-        meter(&current.read().unwrap_or_else(PoisonError::into_inner));
-        let shared = Shared { cert: cert.to_owned(), key: key.to_owned(), provider, current, first };
-        Ok(Certificates { shared: Arc::new(shared) })
+        let certificates = Certificates::none(cert, key, false);
+        certificates.reload()?;
+        Ok(certificates)
+    }
+
+    /// One that an authority gives, with its key in the same file; there may be none yet, or none that is of use.
+    pub fn awaited(file: &Path) -> Certificates {
+        let certificates = Certificates::none(file, file, true);
+        if let Err(error) = certificates.reload() {
+            tracing::info!(%error, "there is no certificate yet");
+        }
+        certificates
+    }
+
+    fn none(cert: &Path, key: &Path, proves: bool) -> Certificates {
+        let shared = Shared {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+            provider: Arc::new(aws_lc_rs::default_provider()),
+            current: RwLock::default(),
+            proofs: RwLock::default(),
+            proves,
+            first: Stamp::of(cert, key),
+        };
+        Certificates { shared: Arc::new(shared) }
+    }
+
+    /// Who asks for a name with ALPN `acme-tls/1` is shown this, until [`prove_no_more`](Certificates::prove_no_more).
+    pub fn prove(
+        &self,
+        name: &str,
+        certificate: CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<(), Error> {
+        let key = self.shared.provider.key_provider.load_private_key(key).map_err(Error::Provider)?;
+        // Not looked at as others are: what it proves by is an extension that no client of ours would take.
+        let shown = CertifiedKey::new(vec![certificate], key);
+        self.proofs().insert(name.to_ascii_lowercase(), Arc::new(shown));
+        Ok(())
+    }
+
+    /// Nothing is to be proved any more.
+    pub fn prove_no_more(&self) {
+        self.proofs().clear();
+    }
+
+    fn proofs(&self) -> RwLockWriteGuard<'_, HashMap<String, Arc<CertifiedKey>>> {
+        self.shared.proofs.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For HTTP: offers HTTP/2 and HTTP/1.1.
     pub fn for_http(&self) -> Result<Arc<ServerConfig>, Error> {
         let mut config = self.config()?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // Whoever asks by it wants to see the proof, and nothing more.
+        config.alpn_protocols.extend(self.shared.proves.then(|| PROOF.to_vec()));
         Ok(Arc::new(config))
     }
 
@@ -61,7 +109,7 @@ impl Certificates {
     pub fn reload(&self) -> Result<(), Error> {
         let fresh = read(&self.shared.cert, &self.shared.key, &self.shared.provider)?;
         meter(&fresh);
-        *self.shared.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        *self.shared.current.write().unwrap_or_else(PoisonError::into_inner) = Some(fresh);
         Ok(())
     }
 
@@ -111,16 +159,25 @@ impl Certificates {
 
 /// Tells until when the leaf holds.
 fn meter(certified: &CertifiedKey) {
-    if let Some(end) = certified.cert.first().and_then(|leaf| expiry::of(leaf)) {
+    let leaf = certified.cert.first().and_then(|leaf| x509_parser::parse_x509_certificate(leaf).ok());
+    if let Some((_, leaf)) = leaf {
+        let end = leaf.validity().not_after.timestamp();
         metrics::gauge!(crate::metrics::CERTIFICATE_EXPIRY, "listener" => "http").set(end as f64);
     }
 }
 
 impl ResolvesServerCert for Certificates {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.shared.current.read().unwrap_or_else(PoisonError::into_inner).clone())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if self.shared.proves && hello.alpn().is_some_and(|mut asked| asked.any(|protocol| protocol == PROOF)) {
+            let name = hello.server_name()?.to_ascii_lowercase();
+            return self.shared.proofs.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+        }
+        self.shared.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
+
+/// RFC 8737 section 6.2.
+const PROOF: &[u8] = b"acme-tls/1";
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -223,7 +280,7 @@ mod tests {
     }
 
     fn leaf(certificates: &Certificates) -> Vec<u8> {
-        certificates.shared.current.read().unwrap().cert[0].to_vec()
+        certificates.shared.current.read().unwrap().as_ref().unwrap().cert[0].to_vec()
     }
 
     #[test]

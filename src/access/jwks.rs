@@ -13,8 +13,8 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgo
 use jsonwebtoken::{Algorithm, DecodingKey};
 use tokio::sync::Semaphore;
 
-use super::fetch::{Fetch, NoAuthorities, Target};
 use super::jwt::{BadToken, Verifier};
+use crate::fetch::{Fetch, NoAuthorities, Target};
 
 /// The set.
 #[derive(Debug)]
@@ -96,7 +96,8 @@ impl KeySet {
     async fn ask(&self) -> Result<Vec<Arc<Verifier>>, String> {
         let mut request = Request::new(Full::<Bytes>::default());
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        let (status, body) = self.fetch.send(&self.target, request).await.map_err(|error| error.to_string())?;
+        let answer = self.fetch.send(&self.target, request).await.map_err(|error| error.to_string())?;
+        let (status, body) = (answer.status(), answer.into_body());
         if status != StatusCode::OK {
             return Err(format!("the answer is {status}"));
         }
@@ -157,8 +158,8 @@ mod tests {
 
     use serde_json::json;
 
-    use super::super::rig::Site;
     use super::*;
+    use crate::fetch::site::Site;
 
     /// The public key of RFC 7515, appendix A.3.
     fn curve(id: &str) -> serde_json::Value {

@@ -10,9 +10,9 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 
-use super::fetch::{BadTarget, NoAuthorities, Target};
 use super::jwks::KeySet;
 use super::{Action, Network, Secret, StreamName, StreamPattern};
+use crate::fetch::{BadTarget, NoAuthorities, Target};
 
 /// Who signs tokens, and what they must say.
 #[derive(Clone, Debug, Default)]

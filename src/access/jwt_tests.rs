@@ -7,7 +7,7 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::access::rig::Site;
+use crate::fetch::site::Site;
 
 const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 const SECRET: &str = "a secret of some length, shared";

@@ -4,7 +4,6 @@
 mod admin;
 mod attempts;
 pub mod base64url;
-mod fetch;
 mod grant;
 mod judge;
 mod jwks;
@@ -15,8 +14,6 @@ mod name;
 mod networks;
 mod play;
 mod play_secret;
-#[cfg(test)]
-mod rig;
 mod seats;
 mod secret;
 mod store;
@@ -33,7 +30,6 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 pub use attempts::{Patience, network};
-pub use fetch::{BadTarget, NoAuthorities, Target};
 pub use grant::{Action, From, Grant, Operator, Refused};
 pub use jwt::{BadToken, TokenKeyError, TokenSettings};
 pub use key::{Key, KeyError, KeyGrant, KeyId, KeyInfo, KeyOrigin, Made, NewKey};
@@ -46,6 +42,7 @@ pub use secret::{NoRandom, Secret};
 pub use webhook::WebhookSettings;
 
 use crate::events::Events;
+use crate::fetch::{BadTarget, NoAuthorities};
 use admin::AdminToken;
 use attempts::Attempts;
 use judge::Question;

@@ -181,7 +181,7 @@ async fn the_admin_token_is_made_once_and_asked_for() {
 
 #[tokio::test]
 async fn the_webhook_is_asked_where_no_key_answers() {
-    let site = rig::Site::start(|asked| match asked.body.contains("\"stream\":\"friend\"") {
+    let site = crate::fetch::site::Site::start(|asked| match asked.body.contains("\"stream\":\"friend\"") {
         true => (200, String::new()),
         false => (403, "not today".to_owned()),
     })

@@ -15,9 +15,9 @@ use serde::Serialize;
 use sha2::Sha256;
 use tokio::sync::Semaphore;
 
-use super::fetch::{Fetch, NoAuthorities, Target};
 use super::secret::{Digest, hex};
 use super::{Action, From, Refused, Secret, StreamName};
+use crate::fetch::{Fetch, NoAuthorities, Target};
 
 /// Who is asked, and how.
 #[derive(Clone, Debug)]
@@ -143,9 +143,11 @@ impl Webhook {
         let Ok(Ok(_room)) = room else { return Err(Refused::Unavailable) };
         let answered = Box::pin(self.fetch.send(&self.settings.target, self.request(body))).await;
         let refusal = match answered {
-            Ok((status, _)) if status.is_success() => None,
-            Ok((status, text)) if status.is_client_error() && !OVERLOADED.contains(&status) => Some(refusal(&text)),
-            Ok((status, _)) => return Err(self.failed(&format!("it answers {status}"))),
+            Ok(answer) if answer.status().is_success() => None,
+            Ok(answer) if answer.status().is_client_error() && !OVERLOADED.contains(&answer.status()) => {
+                Some(refusal(answer.body()))
+            }
+            Ok(answer) => return Err(self.failed(&format!("it answers {}", answer.status()))),
             Err(error) => return Err(self.failed(&error.to_string())),
         };
         *self.circuit() = Circuit::default();

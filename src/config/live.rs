@@ -44,6 +44,7 @@ const SESSIONS: When = When::Next("sessions");
 
 const OPERATOR: &str = "the operator's listener is made when the server starts";
 const VIEWERS: &str = "who watches is judged by what held when the server started";
+const ACME: &str = "certificates are asked for by what held when the server started";
 const DOCTOR: &str = "the doctor is called when the server starts";
 const JUDGES: &str = "keys and connections of those who are asked are made when the server starts";
 
@@ -123,6 +124,11 @@ const RESTART: &[(&str, &str)] = &[
     ("rtmp.tls_listen", LISTENER),
     ("webrtc.enabled", LISTENER),
     ("webrtc.listen", LISTENER),
+    ("acme.domains", ACME),
+    ("acme.accept_terms", ACME),
+    ("acme.contact", ACME),
+    ("acme.directory", ACME),
+    ("acme.ca_file", ACME),
     ("tls.cert", "the paths are read when the server starts; another certificate at the same path is taken without"),
     ("tls.key", "the paths are read when the server starts; another key at the same path is taken without"),
     ("data.dir", "files in the directory are in use"),

@@ -34,7 +34,7 @@ pub use ladder::{BadRung, LadderRule, RungRule};
 pub use live::When;
 pub use load::{Effective, Input, load};
 pub use sections::{
-    Access, Admin, Asked, Config, Data, Encoder, Hls, Http, Hub, LadderMode, Log, LogFormat, Preset, Rtmp, Server,
-    Takeover, Telemetry, Tls, Transcode, Unpublish, Webrtc,
+    Access, Acme, Admin, Asked, Config, Data, Encoder, Hls, Http, Hub, LadderMode, Log, LogFormat, Preset, Rtmp,
+    Server, Takeover, Telemetry, Tls, Transcode, Unpublish, Webrtc,
 };
 pub use units::{BadUnit, Bitrate, Size, Time};

@@ -26,6 +26,8 @@ pub struct Config {
     pub webrtc: Webrtc,
     /// The certificate of all TLS listeners.
     pub tls: Tls,
+    /// Where that certificate comes from, if not from files.
+    pub acme: Acme,
     /// Where files are kept.
     pub data: Data,
     /// Who may publish.
@@ -202,6 +204,35 @@ pub struct Tls {
 impl Default for Tls {
     fn default() -> Tls {
         Tls { cert: None, key: None, reload_interval: Time::secs(10) }
+    }
+}
+
+/// `[acme]`: a certificate that is got and renewed by itself.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Acme {
+    /// Names that the certificate is for; none gets no certificate.
+    pub domains: Vec<String>,
+    /// Whether the authority's terms of service are agreed to.
+    pub accept_terms: bool,
+    /// Mail address for the authority's notices; may be empty.
+    pub contact: String,
+    /// The authority's directory.
+    pub directory: String,
+    /// PEM file of authorities by which the directory itself is trusted, beside the system's.
+    #[serde(with = "units::optional_path")]
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Default for Acme {
+    fn default() -> Acme {
+        Acme {
+            domains: Vec::new(),
+            accept_terms: false,
+            contact: String::new(),
+            directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
+            ca_file: None,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! finding names the options it is about and is reported where the first of them was set.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tracing_subscriber::EnvFilter;
 
@@ -11,7 +11,7 @@ use super::ladder;
 use super::load::Effective;
 use super::sections::Config;
 use super::units::{Bitrate, Size, Time};
-use crate::access::Target;
+use crate::fetch::Target;
 
 /// All that is wrong with a configuration whose single values are right.
 pub(super) fn check(effective: &Effective) -> Vec<Error> {
@@ -20,6 +20,7 @@ pub(super) fn check(effective: &Effective) -> Vec<Error> {
     bounds(config, &mut findings);
     listeners(config, &mut findings);
     tls(config, &mut findings);
+    acme(config, &mut findings);
     web(config, &mut findings);
     others(config, &mut findings);
     watching(config, &mut findings);
@@ -131,9 +132,10 @@ fn tls(config: &Config, findings: &mut Findings<'_>) {
     if tls.cert.is_some() != tls.key.is_some() {
         let problem = "tls.cert and tls.key belong together; set both or none";
         findings.add(&["tls.cert", "tls.key"], problem.to_owned());
-    } else if tls.cert.is_none() {
+    } else if tls.cert.is_none() && config.acme.domains.is_empty() {
         for (option, _) in listeners.iter().filter(|(_, at)| at.is_some()) {
-            let problem = "TLS needs a certificate; set tls.cert and tls.key to PEM files, or leave this empty";
+            let problem =
+                "TLS needs a certificate; set tls.cert and tls.key to PEM files, or acme.domains, or leave this empty";
             findings.add(&[option], problem.to_owned());
         }
     }
@@ -146,6 +148,48 @@ fn tls(config: &Config, findings: &mut Findings<'_>) {
                 format!("cannot read {path} ({error}); write the path of the PEM file with the {what}"),
             );
         }
+    }
+}
+
+fn acme(config: &Config, findings: &mut Findings<'_>) {
+    let acme = &config.acme;
+    for domain in &acme.domains {
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        let is_label = |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(letter);
+        let is_name = domain.len() <= 253 && domain.contains('.') && domain.split('.').all(is_label);
+        if !is_name || domain.parse::<IpAddr>().is_ok() {
+            let remedy = "write it as \"live.example.org\", without a star";
+            findings.add(&["acme.domains"], format!("{domain:?} is no name that a certificate is given for; {remedy}"));
+        }
+    }
+    if acme.directory.parse::<Target>().is_err() {
+        findings.add(&["acme.directory"], format!("{:?} is no address; {}", acme.directory, crate::fetch::BadTarget));
+    }
+    if !acme.contact.is_empty() && (!acme.contact.contains('@') || acme.contact.contains([' ', ':'])) {
+        findings
+            .add(&["acme.contact"], format!("{:?} is no mail address; write it as \"ops@example.org\"", acme.contact));
+    }
+    if acme.domains.is_empty() {
+        return;
+    }
+    if !acme.accept_terms {
+        let problem = "no certificate is got before the authority's terms are agreed to; read them and set it to true";
+        findings.add(&["acme.accept_terms", "acme.domains"], problem.to_owned());
+    }
+    if config.http.tls_listen.is_none() {
+        let problem =
+            "the authority looks at port 443: set http.tls_listen, to \"0.0.0.0:443\" or where that port leads";
+        findings.add(&["acme.domains"], problem.to_owned());
+    }
+    if config.tls.cert.is_some() {
+        let problem = "a certificate comes from here or from tls.cert; leave one of them empty";
+        findings.add(&["acme.domains", "tls.cert"], problem.to_owned());
+    }
+    if let Some(path) = &acme.ca_file
+        && let Err(error) = std::fs::File::open(path)
+    {
+        findings
+            .add(&["acme.ca_file"], format!("cannot read {} ({error}); write the path of a PEM file", path.display()));
     }
 }
 

@@ -1,5 +1,8 @@
-//! Requests to others over HTTP and HTTPS: one connection each, bounded in time and size, no redirects. What webhook and key
-//! sets need and no more.
+//! Requests to others over HTTP and HTTPS: one connection each, bounded in time and size, no redirects. What webhooks, key
+//! sets and certificate authorities need, and no more. A leaf: `access` and `acme` ask by it.
+
+#[cfg(test)]
+pub(crate) mod site;
 
 use std::fmt;
 use std::io;
@@ -11,9 +14,10 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper::header::{self, HeaderValue};
-use hyper::{Request, StatusCode, Uri};
+use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -29,7 +33,7 @@ pub struct Target {
 
 impl Target {
     /// Whether it is reached by TLS.
-    pub(super) fn is_secure(&self) -> bool {
+    fn is_secure(&self) -> bool {
         self.name.is_some()
     }
 }
@@ -70,22 +74,27 @@ pub struct BadTarget;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failed {
+pub enum Failed {
+    /// The other end is not there, or is not who it should be.
     #[error("cannot connect: {0}")]
     Connect(io::Error),
+    /// It was there, and then no more.
     #[error("the connection broke: {0}")]
     Http(#[from] hyper::Error),
+    /// It took too long.
     #[error("no answer within {0:?}")]
     Late(Duration),
+    /// More than is wanted of anybody.
     #[error("the answer has more than {0} bytes")]
     Large(usize),
+    /// The other end speaks TLS, and nobody here can judge it.
     #[error("there is no trust in any certificate here")]
     NoRoots,
 }
 
 /// Makes requests.
 #[derive(Clone)]
-pub(super) struct Fetch {
+pub struct Fetch {
     tls: Option<TlsConnector>,
     patience: Duration,
     /// Bytes of an answer.
@@ -95,22 +104,30 @@ pub(super) struct Fetch {
 impl Fetch {
     /// For requests to `target`, each with so much time, and answers of at most so many bytes. Reads the system's certificate
     /// authorities where they are needed: an operator's own is trusted when the system trusts it.
-    pub(super) fn new(target: &Target, patience: Duration, most: usize) -> Result<Fetch, NoAuthorities> {
+    pub fn new(target: &Target, patience: Duration, most: usize) -> Result<Fetch, NoAuthorities> {
         let tls = target.is_secure().then(system_roots).transpose()?.map(connector).transpose()?;
         Ok(Fetch { tls, patience, most })
     }
 
+    /// The same; who is certified by an authority of this PEM text is trusted too.
+    pub fn trusting(target: &Target, patience: Duration, most: usize, pem: &[u8]) -> Result<Fetch, NoAuthorities> {
+        let bad = |error: &dyn fmt::Display| NoAuthorities(error.to_string());
+        // Where the system has none, these are all.
+        let mut roots = system_roots().unwrap_or_else(|_| rustls::RootCertStore::empty());
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            roots.add(certificate.map_err(|error| bad(&error))?).map_err(|error| bad(&error))?;
+        }
+        let tls = target.is_secure().then(|| connector(roots)).transpose()?;
+        Ok(Fetch { tls, patience, most })
+    }
+
     /// Sends a request to `target` and waits for the whole answer.
-    pub(super) async fn send(
-        &self,
-        target: &Target,
-        request: Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, Bytes), Failed> {
+    pub async fn send(&self, target: &Target, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Failed> {
         let exchange = Box::pin(self.exchange(target, request));
         tokio::time::timeout(self.patience, exchange).await.unwrap_or(Err(Failed::Late(self.patience)))
     }
 
-    async fn exchange(&self, target: &Target, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Failed> {
+    async fn exchange(&self, target: &Target, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Failed> {
         let stream = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(Failed::Connect)?;
         // Where the option cannot be set, the request is only slower.
         let _ = stream.set_nodelay(true);
@@ -129,7 +146,7 @@ impl Fetch {
         stream: S,
         target: &Target,
         mut request: Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, Bytes), Failed> {
+    ) -> Result<Response<Bytes>, Failed> {
         let path = target.uri.path_and_query().map_or("/", |path| path.as_str());
         *request.uri_mut() = Uri::from_str(path).unwrap_or_default();
         let authority = target.uri.authority().map_or("", |authority| authority.as_str());
@@ -141,7 +158,7 @@ impl Fetch {
         // Both in this task: what is dropped when time is up closes the connection.
         let answer = async {
             let response = sender.send_request(request).await?;
-            let (status, mut body) = (response.status(), response.into_body());
+            let (head, mut body) = response.into_parts();
             let mut bytes = BytesMut::new();
             while let Some(frame) = body.frame().await {
                 bytes.extend_from_slice(frame?.data_ref().map_or(&[][..], |data| data));
@@ -149,7 +166,7 @@ impl Fetch {
                     return Err(Failed::Large(self.most));
                 }
             }
-            Ok((status, bytes.freeze()))
+            Ok(Response::from_parts(head, bytes.freeze()))
         };
         let (mut answer, mut connection) = (std::pin::pin!(answer), std::pin::pin!(connection));
         tokio::select! {
@@ -196,7 +213,7 @@ fn connector(roots: rustls::RootCertStore) -> Result<TlsConnector, NoAuthorities
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use super::super::rig::Site;
+    use super::site::Site;
     use super::*;
 
     fn get() -> Request<Full<Bytes>> {
@@ -231,8 +248,8 @@ mod tests {
         })
         .await;
         let (fetch, target) = fetch(&site, Duration::from_secs(20));
-        assert_eq!(fetch.send(&target, get()).await.unwrap(), (StatusCode::OK, Bytes::from("hello")));
-        assert_eq!(fetch.send(&target, get()).await.unwrap().0, StatusCode::NOT_FOUND);
+        assert_eq!(fetch.send(&target, get()).await.unwrap().into_body(), "hello");
+        assert_eq!(fetch.send(&target, get()).await.unwrap().status(), 404);
         assert!(matches!(fetch.send(&target, get()).await, Err(Failed::Large(1_000))));
         let asked = &site.asked()[0];
         assert_eq!((asked.path.as_str(), asked.body.as_str()), ("/a?b=c", ""));
@@ -258,7 +275,7 @@ mod tests {
             roots.add(certificate.cert.der().clone()).unwrap();
             Fetch { tls: Some(connector(roots).unwrap()), patience: Duration::from_secs(20), most: 100 }
         };
-        assert_eq!(trusting(&known).send(&target, get()).await.unwrap().1, "secured");
+        assert_eq!(trusting(&known).send(&target, get()).await.unwrap().into_body(), "secured");
         let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         assert!(matches!(trusting(&other).send(&target, get()).await, Err(Failed::Connect(_))));
     }

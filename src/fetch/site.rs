@@ -1,4 +1,4 @@
-//! A small web server for the tests of this module: it notes what it is asked and answers as a test says.
+//! A small web server for tests: it notes what it is asked and answers as a test says.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::net::SocketAddr;
@@ -10,24 +10,24 @@ use tokio::task::JoinHandle;
 
 /// One request.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// How many came before it.
-    pub(super) count: usize,
-    pub(super) path: String,
-    pub(super) head: String,
-    pub(super) body: String,
+    pub(crate) count: usize,
+    pub(crate) path: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Asked {
     /// The value of a header.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.head.lines().filter_map(|line| line.split_once(": "));
         headers.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }
 
 /// The server.
-pub(super) struct Site {
+pub(crate) struct Site {
     address: SocketAddr,
     scheme: &'static str,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -36,12 +36,12 @@ pub(super) struct Site {
 
 impl Site {
     /// Answers with a status and a body.
-    pub(super) async fn start(answer: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static) -> Site {
+    pub(crate) async fn start(answer: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static) -> Site {
         Site::serve(None, Some(answer)).await
     }
 
     /// The same over TLS, as `localhost`.
-    pub(super) async fn start_tls(
+    pub(crate) async fn start_tls(
         certificate: &rcgen::CertifiedKey<rcgen::KeyPair>,
         answer: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static,
     ) -> Site {
@@ -54,24 +54,24 @@ impl Site {
     }
 
     /// Takes connections and says nothing.
-    pub(super) async fn silent() -> Site {
+    pub(crate) async fn silent() -> Site {
         Site::serve(None, None::<fn(&Asked) -> (u16, String)>).await
     }
 
     /// The address of nobody.
-    pub(super) async fn dead() -> String {
+    pub(crate) async fn dead() -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         format!("http://{}/", listener.local_addr().unwrap())
     }
 
     /// The address of a path here.
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         let host = if self.scheme == "https" { "localhost".to_owned() } else { self.address.ip().to_string() };
         format!("{}://{host}:{}{path}", self.scheme, self.address.port())
     }
 
     /// What it was asked so far.
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 
