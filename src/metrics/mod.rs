@@ -52,6 +52,8 @@ names! {
     HLS_DISCONTINUITIES = "headwater_hls_discontinuities_total" Counter {} "Discontinuities that were published.";
     HLS_PART_DELAY = "headwater_hls_part_delay_seconds" Histogram {} "Time from a part's last frame to its playlist.";
     DOCTOR_FINDINGS = "headwater_doctor_findings" Gauge {code} "Streams that the doctor finds this in.";
+    LISTEN_SECONDS = "headwater_listen_seconds" Histogram {} "Time that measuring a second of a stream's sound took.";
+    LISTEN_FAILED = "headwater_listen_failed_total" Counter {} "Times that the sound of a stream could not be measured.";
     HTTP_CONNECTIONS = "headwater_http_connections" Gauge {} "HTTP connections that are open.";
     HTTP_CONNECTIONS_REFUSED = "headwater_http_connections_refused_total" Counter {} "HTTP connections beyond the limit.";
     HTTP_OVERDUE = "headwater_http_connections_overdue_total" Counter {reason} "HTTP connections whose peer took too long: for a header, without a request, to take an answer.";
@@ -106,6 +108,7 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(HLS_PART_DELAY.to_owned()), &PART_DELAY_SECONDS)?
         .set_buckets_for_metric(Matcher::Full(HTTP_WAIT.to_owned()), &WAIT_SECONDS)?
+        .set_buckets_for_metric(Matcher::Full(LISTEN_SECONDS.to_owned()), &LISTEN_BUCKETS)?
         .install_recorder()?;
     TABLE.iter().for_each(Name::describe);
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
@@ -155,6 +158,10 @@ const PART_DELAY_SECONDS: [f64; 10] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0
 
 /// Buckets of [`HTTP_WAIT`]: about a part for a healthy player, a segment and more for one that starts.
 const WAIT_SECONDS: [f64; 10] = [0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 15.0];
+
+/// Buckets of [`LISTEN_SECONDS`]: a hundredth of a second by itself, more where others need the processor, a second where a
+/// worker has to be started, five where one hangs.
+const LISTEN_BUCKETS: [f64; 10] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
 #[cfg(test)]
 mod tests {
