@@ -22,9 +22,12 @@ COPY --from=web /src/static/dist static/dist
 RUN cargo build --release --locked --bin headwater
 
 FROM debian:bookworm-slim
-# What the ladder's workers decode and encode with. x264 is in plugins-ugly and under the GPL; without that package
-# openh264, in plugins-bad, takes its place.
-RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+LABEL org.opencontainers.image.title="Headwater" \
+      org.opencontainers.image.description="Live streaming server: RTMP and WebRTC in, low-latency HLS and WebRTC out" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+# ca-certificates: for key sets and webhooks over HTTPS. What the ladder's workers decode and encode with: x264 is in
+# plugins-ugly and under the GPL; without that package openh264, in plugins-bad, takes its place.
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends ca-certificates \
       gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
       gstreamer1.0-libav \
     && rm -rf /var/lib/apt/lists/*

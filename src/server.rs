@@ -2,6 +2,7 @@
 //! [`Server`]. Decides nothing about media.
 
 mod apply;
+mod notify;
 mod reload;
 
 use std::collections::HashMap;
@@ -103,9 +104,11 @@ pub fn run(control: &Control, logging: &Logging) -> Result<(), Error> {
             name = signals.next() => name,
             () = asked.cancelled() => "the operator",
             never = reload::follow(control, hangups) => match never {},
+            never = notify::lives(&server) => match never {},
         };
         tracing::info!(signal = name, "draining: no new work; a second signal ends at once");
         let drain = control.configured().config.server.drain.get();
+        notify::drains(drain);
         tokio::select! {
             () = server.drain(drain) => tracing::info!("drained"),
             name = signals.next() => tracing::warn!(signal = name, "ended at once"),
@@ -122,6 +125,7 @@ pub struct Server {
     hub: Hub,
     access: Access,
     edge: Edge,
+    viewers: http::Viewers,
     admin: Admin,
     rtmp: Vec<SocketAddr>,
     webrtc: Option<WebRtc>,
@@ -196,6 +200,7 @@ impl Server {
             hub: hub.clone(),
             access: access.clone(),
             edge,
+            viewers: viewers.clone(),
             admin,
             rtmp: Vec::new(),
             webrtc: webrtc.clone(),
@@ -613,6 +618,7 @@ fn http_settings(config: &Config) -> http::Settings {
         idle_timeout: config.http.idle_timeout.get(),
         write_timeout: config.http.write_timeout.get(),
         allow_origins: config.http.allow_origins.clone(),
+        trusted_proxies: config.http.trusted_proxies.clone(),
         referrers: config.access.referrers.clone(),
         empty_referrer: config.access.empty_referrer,
         ..http::Settings::default()

@@ -191,7 +191,7 @@ async fn links_open_what_is_private_and_viewers_are_sent_away() {
     let sessions = value(&server.admin("/api/v1/sessions?protocol=hls").await);
     assert_eq!((&sessions["total"], &sessions["sessions"][0]["stream"]), (&json!(1), &json!("show")), "{sessions}");
     let shown = value(&server.admin("/api/v1/streams/show").await);
-    assert_eq!(shown["viewers"], json!({ "hls": 1, "whep": 0, "peak": 1 }));
+    assert_eq!(shown["viewers"], json!({ "hls": 1, "low_latency": 0, "whep": 0, "peak": 1 }));
     let id = sessions["sessions"][0]["id"].as_str().unwrap();
     assert_eq!(server.administer("DELETE", &format!("/api/v1/sessions/{id}"), "").await.status, 204);
     let refused = server.get(&playlist).await;
@@ -266,4 +266,28 @@ async fn the_operator_sends_the_server_home() {
     rows.data(|_| true).await;
     assert_eq!(server.administer("POST", "/api/v1/drain", "").await.status, 202);
     assert!(server.process.exit(PATIENCE).await.success());
+}
+
+#[tokio::test]
+async fn behind_a_proxy_nobody_is_this_machine() {
+    let server = Headwater::start(&[]).await;
+    let through = |more: &[(&str, &str)]| headers(&[more, &[("x-forwarded-for", "203.0.113.7")]].concat());
+    let (viewers, admin) = (Client::new(&server.http), Client::new(&server.admin));
+    // Without a key this machine alone may publish, and reads metrics without a token.
+    let offer = [("content-type", "application/sdp")];
+    let near = viewers.send("POST", "/whip/show", &headers(&offer), Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(near.status, 400, "{}", near.text());
+    let far = viewers.send("POST", "/whip/show", &through(&offer), Bytes::from_static(b"x")).await.unwrap();
+    assert!(matches!(far.status, 401 | 403), "{}: {}", far.status, far.text());
+    assert_eq!(admin.get("/metrics").await.unwrap().status, 200);
+    assert_eq!(admin.get_with("/metrics", &through(&[])).await.unwrap().status, 401);
+    // The name that the proxy is called by is passed on; who guesses tokens waits, and this machine does not.
+    let guess = [("host", "admin.example"), ("authorization", "Bearer guess")];
+    let mut last = 0;
+    for _ in 0..20 {
+        last = admin.get_with("/api/v1/me", &through(&guess)).await.unwrap().status;
+    }
+    assert_eq!(last, 429);
+    let right = format!("Bearer {ADMIN_TOKEN}");
+    assert_eq!(admin.get_with("/api/v1/me", &headers(&[("authorization", &right)])).await.unwrap().status, 200);
 }

@@ -54,6 +54,7 @@ const LIVE: &[(&str, When)] = &[
     ("http.write_timeout", When::Now),
     ("http.idle_timeout", When::Now),
     ("http.allow_origins", When::Now),
+    ("http.trusted_proxies", When::Now),
     ("rtmp.max_connections", When::Now),
     ("rtmp.handshake_timeout", CONNECTIONS),
     ("rtmp.max_message", CONNECTIONS),

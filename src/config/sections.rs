@@ -68,6 +68,8 @@ pub struct Http {
     pub public_url: String,
     /// Origins whose pages may play streams from here; `*` is everybody.
     pub allow_origins: Vec<String>,
+    /// Proxies whose X-Forwarded-For says who a request is from, here and at the operator's listener.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Default for Http {
@@ -81,6 +83,7 @@ impl Default for Http {
             idle_timeout: Time::secs(60),
             public_url: String::new(),
             allow_origins: vec!["*".to_owned()],
+            trusted_proxies: this_machine(),
         }
     }
 }
@@ -633,6 +636,11 @@ words! {
 fn asked<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<Asked>, D::Error> {
     let words = Vec::<String>::deserialize(d)?;
     words.iter().map(|word| word.parse().map_err(serde::de::Error::custom)).collect()
+}
+
+/// Proxies that run beside the server. What does not parse here would fail the test of the defaults.
+fn this_machine() -> Vec<Network> {
+    ["127.0.0.0/8", "::1"].iter().filter_map(|network| network.parse().ok()).collect()
 }
 
 const fn everywhere(port: u16) -> SocketAddr {

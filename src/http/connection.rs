@@ -23,6 +23,7 @@ use super::batch::{Batched, Gate};
 use super::body::Body;
 use super::counters::Counters;
 use super::error::Error;
+use super::forwarded::Proxies;
 use super::pulse::{Pulse, Verdict};
 use super::settings::Settings;
 use super::signalling::Ends;
@@ -63,10 +64,16 @@ pub(super) struct Manner {
     tls: Option<TlsAcceptor>,
     handshake_timeout: Duration,
     counters: Arc<Counters>,
+    proxies: Proxies,
 }
 
 impl Manner {
-    pub(super) fn new(settings: &Settings, tls: Option<TlsAcceptor>, counters: Arc<Counters>) -> Manner {
+    pub(super) fn new(
+        settings: &Settings,
+        tls: Option<TlsAcceptor>,
+        counters: Arc<Counters>,
+        proxies: Proxies,
+    ) -> Manner {
         let header_bytes = settings.max_header_bytes;
         let mut http1 = http1::Builder::new();
         // The pulse has the deadlines, without a timer per request.
@@ -82,7 +89,7 @@ impl Manner {
             .initial_connection_window_size(RECEIVE_WINDOW)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
-        Manner { http1, http2, tls, handshake_timeout: settings.handshake_timeout, counters }
+        Manner { http1, http2, tls, handshake_timeout: settings.handshake_timeout, counters, proxies }
     }
 
     /// Serves a connection to its end. With `secure`, TLS comes first.
@@ -133,7 +140,7 @@ impl Manner {
         R: Respond,
     {
         pulse.reads_are_heads();
-        let service = service_fn(|request| answer(pulse, &respond, request, false));
+        let service = service_fn(|request| answer(pulse, (&respond, &self.proxies), request, false));
         let connection = pin!(self.http1.serve_connection(TokioIo::new(io), service));
         finish(connection, at_once, pulse, http1::Connection::graceful_shutdown).await;
     }
@@ -144,8 +151,8 @@ impl Manner {
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         R: Respond,
     {
-        let owner = pulse.clone();
-        let service = service_fn(move |request| answer(&owner, &respond, request, true));
+        let (owner, proxies) = (pulse.clone(), self.proxies.clone());
+        let service = service_fn(move |request| answer(&owner, (&respond, &proxies), request, true));
         let connection = pin!(self.http2.serve_connection(TokioIo::new(io), service));
         finish(connection, rests, pulse, http2::Connection::graceful_shutdown).await;
     }
@@ -154,14 +161,15 @@ impl Manner {
 /// One request, in flight from now until its answer's last byte is handed over; `framed`: over HTTP/2.
 fn answer<R: Respond>(
     pulse: &Arc<Pulse>,
-    respond: &R,
+    (respond, proxies): (&R, &Proxies),
     request: Request<Incoming>,
     framed: bool,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<R> {
     let in_flight = pulse.begin();
     let respond = respond.clone();
     // At once, so that the request lets go of the buffer before it is held.
-    let asked = match pulse.ends() {
+    let ends = pulse.ends().map(|ends| Ends { peer: proxies.client(ends.peer, request.headers()), ..ends });
+    let asked = match ends {
         Some(ends) if respond.takes(request.uri().path()) => Ok(respond.signal(request, ends)),
         ends => Err(Asked::of(&request, ends.map(|ends| ends.peer.ip()))),
     };

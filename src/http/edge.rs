@@ -15,6 +15,7 @@ use super::connection::Manner;
 use super::cors::Origins;
 use super::counters::{Counters, Places};
 use super::error::Error;
+use super::forwarded::Proxies;
 use super::gate::Gate;
 use super::pages::Pages;
 use super::referrers::Referrers;
@@ -34,6 +35,7 @@ pub struct Edge {
     readiness: Readiness,
     pages: Arc<Pages>,
     origins: Origins,
+    proxies: Proxies,
     places: Arc<Places>,
     settings: Current<Settings>,
     offers: Option<Current<Offers>>,
@@ -69,6 +71,7 @@ impl Edge {
         let pages = Pages::new();
         compress(&pages);
         let origins = Origins::new(&settings.allow_origins);
+        let proxies = Proxies::new(&settings.trusted_proxies);
         let places = Places::new(settings.max_connections);
         let offers = signalling.as_ref().map(|signalling| signalling.offers.clone());
         let viewer = Viewer {
@@ -82,7 +85,7 @@ impl Edge {
             signalling,
         };
         let shared = Shared {
-            manner: Manner::new(&settings, tls.map(TlsAcceptor::from), counters.clone()),
+            manner: Manner::new(&settings, tls.map(TlsAcceptor::from), counters.clone(), proxies.clone()),
             respond: Arc::new(viewer),
             places: places.clone(),
             counters,
@@ -91,7 +94,11 @@ impl Edge {
         let sockets = plain.into_iter().map(|plain| (plain, secure.next())).collect();
         let settings = Current::new(settings);
         let crew = Crew::start("http", &settings, shared, sockets).map_err(StartError::Thread)?;
-        Ok(Edge { crew, addr, tls_addr, readiness, pages, origins, places, settings, offers })
+        Ok(Edge { crew, addr, tls_addr, readiness, pages, origins, proxies, places, settings, offers })
+    }
+
+    pub(super) fn proxies(&self) -> Proxies {
+        self.proxies.clone()
     }
 
     /// Where plain HTTP is served.
@@ -116,9 +123,9 @@ impl Edge {
 
     /// The way to change what can be changed while the edge runs.
     pub fn tuning(&self) -> Tuning {
-        let Edge { origins, places, settings, offers, .. } = self;
-        let (origins, places) = (origins.clone(), places.clone());
-        Tuning { origins, places, settings: settings.clone(), offers: offers.clone() }
+        let Edge { origins, proxies, places, settings, offers, .. } = self;
+        let (origins, proxies, places) = (origins.clone(), proxies.clone(), places.clone());
+        Tuning { origins, proxies, places, settings: settings.clone(), offers: offers.clone() }
     }
 
     /// Stops accepting, lets requests in flight finish, then ends; at the deadline at the latest. True if nothing had to
@@ -133,6 +140,7 @@ impl Edge {
 #[derive(Clone, Debug)]
 pub struct Tuning {
     origins: Origins,
+    proxies: Proxies,
     places: Arc<Places>,
     settings: Current<Settings>,
     offers: Option<Current<Offers>>,
@@ -143,6 +151,7 @@ impl Tuning {
     /// and threads stay as they are.
     pub fn apply(&self, settings: Settings, offers: Offers) {
         self.origins.allow(&settings.allow_origins);
+        self.proxies.trust(&settings.trusted_proxies);
         self.places.resize(settings.max_connections);
         self.settings.set(settings);
         if let Some(current) = &self.offers {

@@ -20,6 +20,7 @@ mod counters;
 mod directives;
 mod edge;
 mod error;
+mod forwarded;
 mod gate;
 mod media;
 mod pages;

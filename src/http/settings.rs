@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::access::Network;
+
 /// What an [`Edge`](super::Edge) listens on and what it allows its peers.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -26,6 +28,8 @@ pub struct Settings {
     pub max_header_bytes: usize,
     /// Origins whose pages may read streams; `*` allows every one.
     pub allow_origins: Vec<String>,
+    /// Proxies whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<Network>,
     /// Hosts whose pages may play streams; none lets in all.
     pub referrers: Vec<String>,
     /// Whether who says nothing of the page that plays is welcome where `referrers` are listed.
@@ -45,6 +49,7 @@ impl Default for Settings {
             handshake_timeout: Duration::from_secs(10),
             max_header_bytes: 16 * 1024,
             allow_origins: vec!["*".to_owned()],
+            trusted_proxies: Vec::new(),
             referrers: Vec::new(),
             empty_referrer: true,
         }

@@ -34,8 +34,10 @@ async function check(way: Way, tell: (step: Step) => void): Promise<void> {
   if (!served) return;
 
   const connection = new RTCPeerConnection();
+  let silence: AudioContext | null = null;
+  let location: string | null = null;
   try {
-    offer(connection, way);
+    silence = offer(connection, way);
     await connection.setLocalDescription();
     const headers: Record<string, string> = { 'content-type': 'application/sdp' };
     if (!way.watch && way.key !== '') headers['authorization'] = `Bearer ${way.key}`;
@@ -44,6 +46,7 @@ async function check(way: Way, tell: (step: Step) => void): Promise<void> {
     const allowed = response.status === 201;
     tell({ title: way.watch ? 'The stream can be watched' : 'You may publish', good: allowed, detail: allowed ? '' : detailOf(text, response.status) });
     if (!allowed) return;
+    location = response.headers.get('location');
     await connection.setRemoteDescription({ type: 'answer', sdp: text });
     const { ice, dtls, path } = await settle(connection);
     tell({
@@ -57,21 +60,24 @@ async function check(way: Way, tell: (step: Step) => void): Promise<void> {
       const flows = await mediaComes(connection);
       tell({ title: 'Pictures or sound come', good: flows, detail: flows ? '' : 'The way is free, and the stream sends nothing: is its broadcaster still there?' });
     }
-    const location = response.headers.get('location');
-    if (location) await fetch(location, { method: 'DELETE' }).catch(() => undefined);
   } finally {
     connection.close();
+    void silence?.close();
+    if (location) await fetch(location, { method: 'DELETE' }).catch(() => undefined);
   }
 }
 
-/** To watch: both kinds. To publish: a section that sends nothing: it connects, and no stream begins. */
-function offer(connection: RTCPeerConnection, way: Way): void {
+/** To watch: both kinds. To publish: a section that sends nothing: it connects, and no stream begins; gives what its track is
+ * made by, to be closed. */
+function offer(connection: RTCPeerConnection, way: Way): AudioContext | null {
   if (way.watch) {
     for (const kind of ['video', 'audio']) connection.addTransceiver(kind, { direction: 'recvonly' });
-    return;
+    return null;
   }
-  const sound = new AudioContext().createMediaStreamDestination().stream.getAudioTracks()[0];
+  const context = new AudioContext();
+  const sound = context.createMediaStreamDestination().stream.getAudioTracks()[0];
   if (sound) connection.addTransceiver(sound, { direction: 'sendonly' });
+  return context;
 }
 
 /** Packets of media have come, within some seconds. */

@@ -23,14 +23,15 @@ PROBE_LIMIT = 60  # s for ffprobe or ffmpeg to read a few segments of a live str
 class Headwater:
     """A running server. A context manager: leaving it sends SIGTERM and waits."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, program=PROGRAM):
         self.arguments = arguments
+        self.program = program
 
     def __enter__(self):
         self.home = tempfile.TemporaryDirectory(prefix="headwater-")
         home = pathlib.Path(self.home.name)
         self.log = home / "log"
-        command = [PROGRAM, "--http-listen", "127.0.0.1:0", "--rtmp-listen", "127.0.0.1:0"]
+        command = [self.program, "--http-listen", "127.0.0.1:0", "--rtmp-listen", "127.0.0.1:0"]
         command += ["--admin-listen", "127.0.0.1:0", "--data-dir", str(home / "data"), *self.arguments]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

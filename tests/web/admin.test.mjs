@@ -156,7 +156,7 @@ test('a viewer is listed and sent away', async () => {
   await viewer.goto(`${server.http}/watch/show?delay=low`);
   await viewer.waitForFunction(() => (document.querySelector('video')?.currentTime ?? 0) > 0.5, null, { timeout: 30_000 });
   await go('sessions');
-  const row = page.locator('tr', { hasText: 'viewer, hls' }).first();
+  const row = page.locator('tr', { hasText: 'viewer, HLS' }).first();
   await row.waitFor();
   await page.screenshot({ path: join(SHOTS, 'sessions.png') });
   await row.getByRole('button', { name: 'End' }).click();

@@ -118,7 +118,7 @@ impl Admin {
         let counters = Arc::new(Counters::silent());
         let operator = Arc::new(Operator::new(parts, edge, addr));
         let shared = Shared {
-            manner: Manner::new(&settings, None, counters.clone()),
+            manner: Manner::new(&settings, None, counters.clone(), edge.proxies()),
             respond: operator.clone(),
             places: Places::new(MOST_CONNECTIONS),
             counters,
@@ -262,7 +262,7 @@ impl Operator {
 
     /// Pages and probes.
     fn answer(&self, asked: &Asked) -> Result<Response<Body>, Error> {
-        self.check_host(asked.host.as_deref()).map_err(|_| Error::Misdirected)?;
+        self.check_host(asked.host.as_deref(), asked.peer).map_err(|_| Error::Misdirected)?;
         match asked.path() {
             "/" => self.pages.console(asked),
             "/healthz" => Ok(plain("ok\n")),
@@ -278,7 +278,7 @@ impl Operator {
     async fn call(&self, request: Request<Incoming>, peer: IpAddr) -> Result<Response<Body>, Problem> {
         let (head, body) = request.into_parts();
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        self.check_host(head.uri.authority().map(|authority| authority.as_str()).or(host))?;
+        self.check_host(head.uri.authority().map(|authority| authority.as_str()).or(host), Some(peer))?;
         let path = head.uri.path();
         if path == "/metrics" {
             return self.metrics(&head, peer).await;
@@ -325,9 +325,11 @@ impl Operator {
     }
 
     /// A web page elsewhere can give this machine a name of its own and read, in the operator's browser, what is meant for
-    /// this machine alone (DNS rebinding): so then only names that nobody else can give are answered.
-    fn check_host(&self, host: Option<&str>) -> Result<(), Problem> {
-        if self.local && !host.is_none_or(names_this_machine) {
+    /// this machine alone (DNS rebinding): so then only names that nobody else can give are answered. Whom a proxy speaks for
+    /// is another machine, and has to show who it is.
+    fn check_host(&self, host: Option<&str>, peer: Option<IpAddr>) -> Result<(), Problem> {
+        let near = peer.is_none_or(|peer| peer.to_canonical().is_loopback());
+        if self.local && near && !host.is_none_or(names_this_machine) {
             return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, Error::Misdirected.to_string()));
         }
         Ok(())

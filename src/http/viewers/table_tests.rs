@@ -48,6 +48,24 @@ fn a_session_lasts_while_it_asks_and_a_while_longer() {
 }
 
 #[test]
+fn who_asks_ahead_is_counted_with_low_latency_until_it_no_longer_does() {
+    let scene = Scene::new();
+    let [first, second] = [0, 0].map(|now| scene.join("show", &NONE, None, now).unwrap());
+    let counted = || {
+        scene.table.sweep(10);
+        scene.table.audience("show").unwrap().low_latency.load(Relaxed)
+    };
+    assert_eq!(counted(), 0);
+    first.begin("video", true, 1);
+    second.begin("video", true, 1);
+    assert_eq!((counted(), counted()), (2, 2));
+    second.begin("video", false, 2);
+    assert_eq!(counted(), 1);
+    scene.table.kick(&first.id, 3);
+    assert_eq!(counted(), 0);
+}
+
+#[test]
 fn one_id_is_one_session() {
     let scene = Scene::new();
     let session = scene.join("show", &NONE, None, 0).unwrap();

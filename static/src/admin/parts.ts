@@ -4,6 +4,7 @@ import { copyable } from '../ui/copy';
 import { attribute, el, text } from '../ui/dom';
 import { icon } from '../ui/icons';
 import type { Finding, Health } from './api';
+import { span } from './format';
 
 /** A state by shape, colour and word. */
 export function chip(): { element: HTMLElement; show: (state: string) => void } {
@@ -34,7 +35,8 @@ export function findings(list: Finding[]): HTMLElement {
   const items = list.map((finding) => {
     const { element, show } = chip();
     show(finding.severity);
-    return el('li', { 'data-severity': finding.severity }, element, el('p', {}, finding.text), el('p', { class: 'remedy' }, finding.remedy));
+    const since = finding.since_ms === null ? '' : ` for ${span(Date.now() - finding.since_ms)}`;
+    return el('li', { 'data-severity': finding.severity }, element, el('span', { class: 'soft' }, since), el('p', {}, finding.text), el('p', { class: 'remedy' }, finding.remedy));
   });
   return el('ul', { class: 'findings' }, ...items);
 }

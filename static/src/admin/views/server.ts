@@ -34,7 +34,7 @@ export function serverView(live: Live): View {
       ['Encoder in use', encoder.chosen ?? 'none: no ladders'],
       ['Encoders to fall back to', encoder.fallbacks.join(', ') || 'none'],
     ];
-    const lost = Object.entries(drops).map(([name, count]) => [name, String(count)]);
+    const lost = Object.entries(drops).map(([name, count]) => [words(name), String(count)]);
     details.replaceChildren(
       el('section', { class: 'card' }, el('h2', {}, 'Limits'), table('Limits', ['What', 'Now'], limits)),
       el('section', { class: 'card' }, el('h2', {}, 'Dropped and refused'), lost.length === 0 ? el('p', { class: 'soft' }, 'Nothing since the start.') : table('Dropped and refused', ['What', 'Times'], lost)),
@@ -51,4 +51,11 @@ export function serverView(live: Live): View {
   }));
   const element = el('section', {}, el('header', {}, el('h1', {}, 'Server'), drain), about, el('div', { class: 'graphs' }, ...Object.values(graphs).map((graph) => graph.element)), details);
   return { title: 'Server', element, stop };
+}
+
+/** `rtmp_refused_total{reason="bad_key"}` in words: `rtmp refused: bad key`. */
+function words(series: string): string {
+  const [name = '', labels = ''] = series.split('{');
+  const values = [...labels.matchAll(/"([^"]*)"/g)].map(([, value]) => value);
+  return [name.replace(/_total$/, ''), ...(values.length > 0 ? [values.join(', ')] : [])].join(': ').replaceAll('_', ' ');
 }

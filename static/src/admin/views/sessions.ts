@@ -47,7 +47,7 @@ function row(session: Session, load: () => Promise<void>): (Node | string)[] {
   const link = [session.rtt_ms === null ? '' : `${session.rtt_ms.toFixed(0)} ms round trip`, session.loss ? `${(session.loss * 100).toFixed(1)} % lost` : '', session.trouble ?? ''].filter(Boolean).join(', ');
   return [
     el('a', { href: at`#/streams/${session.stream}` }, session.stream),
-    `${session.role}, ${session.protocol}`, session.peer, session.client,
+    `${session.role}, ${session.protocol.toUpperCase()}`, session.peer, session.client,
     span(Date.now() - session.since_ms), session.rung ?? '', session.bitrate === null ? '' : bits(session.bitrate), behind, link, end,
   ];
 }

@@ -49,7 +49,7 @@ export function streamView(live: Live, name: string): View {
     state.show(stream.state);
     status.replaceChildren(state.element, health(stream.health));
     const { protocol, peer, client, key } = stream.publisher;
-    text(facts, `${protocol} from ${peer}${client && ` (${client})`}${key === null ? '' : `, key ${key}`} · ${span(Date.now() - stream.since_ms)} · ${stream.sessions} publishing session${stream.sessions === 1 ? '' : 's'}`);
+    text(facts, `${protocol.toUpperCase()} from ${peer}${client && ` (${client})`}${key === null ? '' : `, key ${key}`} · ${span(Date.now() - stream.since_ms)} · ${stream.sessions} publishing session${stream.sessions === 1 ? '' : 's'}`);
     wrong.replaceChildren(el('h2', {}, 'What is wrong'), findings(stream.findings));
     gop = stream.ingest.gop_s;
     // A list that is open under somebody's finger stays as it is.

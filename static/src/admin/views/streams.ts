@@ -97,7 +97,7 @@ class Item {
   show(row: Row, history: number[]): void {
     attribute(this.element, 'data-health', row.health);
     this.state.show(row.state);
-    text(this.since, `${row.protocol} · ${span(Date.now() - row.since_ms)}`);
+    text(this.since, `${row.protocol.toUpperCase()} · ${span(Date.now() - row.since_ms)}`);
     text(this.rate, bits(row.bitrate));
     text(this.fps, `${row.fps.toFixed(row.fps % 1 ? 1 : 0)} fps`);
     text(this.viewers, String(row.viewers));
