@@ -1,12 +1,13 @@
 //! Looks into live streams every few seconds: a still picture of each, and how loud it is. One worker process decodes both
-//! for all streams, one thing at a time, so that nothing piles up; one that dies or hangs costs the answer it was asked for.
-//! Never touches a frame of the ladder.
+//! for all streams, one thing at a time, so that nothing piles up; one that dies or hangs costs the answer it was asked for,
+//! and a stream at which workers die or hang again and again rests. Never touches a frame of the ladder.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Interval, MissedTickBehavior, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, timeout};
 
 use super::child::{Program, Worker};
 use super::wire::{FromWorker, Setup, ToWorker};
@@ -64,26 +65,33 @@ async fn tick(interval: &mut Option<Interval>) {
     }
 }
 
-/// A worker, and the number of the last order.
+/// A worker, and what is known of its work.
 pub(super) struct Lab {
     program: Program,
     nice: i32,
     worker: Option<Worker>,
+    /// Number of the last order.
     last: u64,
+    /// By epoch: how many workers in a row were lost at a stream, and when the last.
+    lost: HashMap<u64, (u32, Instant)>,
 }
 
 impl Lab {
     pub(super) fn new(program: Program, nice: i32) -> Lab {
-        Lab { program, nice, worker: None, last: 0 }
+        Lab { program, nice, worker: None, last: 0, lost: HashMap::new() }
     }
 
-    /// Has the worker do something, and waits for the answer that has the order's number. None: there is none, and the next
-    /// order gets another worker.
+    /// Has the worker do something for the stream of this epoch, and waits for the answer that has the order's number. None:
+    /// there is none, and the next order gets another worker.
     pub(super) async fn ask<T>(
         &mut self,
+        epoch: u64,
         order: impl FnOnce(u64) -> ToWorker,
         read: impl Fn(FromWorker) -> Option<(u64, T)>,
     ) -> Option<T> {
+        if self.rests(epoch) {
+            return None;
+        }
         self.last += 1;
         let id = self.last;
         let worker = self.worker()?;
@@ -93,8 +101,23 @@ impl Lab {
         };
         if answer.is_none() {
             self.worker = None;
+            self.lose(epoch);
+        } else {
+            self.lost.remove(&epoch);
         }
         answer
+    }
+
+    /// One stream that no worker survives would keep all others waiting, for seconds each time.
+    fn rests(&self, epoch: u64) -> bool {
+        self.lost.get(&epoch).is_some_and(|(times, last)| *times >= LOSSES && last.elapsed() < REST)
+    }
+
+    fn lose(&mut self, epoch: u64) {
+        // Streams that are over are forgotten with the time.
+        self.lost.retain(|_, (_, last)| last.elapsed() < REST * 2);
+        let (times, last) = self.lost.entry(epoch).or_insert((0, Instant::now()));
+        (*times, *last) = (times.saturating_add(1), Instant::now());
     }
 
     fn worker(&mut self) -> Option<&mut Worker> {
@@ -125,6 +148,11 @@ async fn answer<T>(worker: &mut Worker, id: u64, read: impl Fn(FromWorker) -> Op
 
 /// For one answer, the start of the worker included.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One worker may be lost by chance, or by whoever stops processes here.
+const LOSSES: u32 = 2;
+/// Of a stream at which that many were lost.
+const REST: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 #[path = "lab_tests.rs"]

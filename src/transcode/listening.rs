@@ -28,7 +28,7 @@ pub(super) async fn listen(lab: &mut Lab, stream: &Stream) {
         FromWorker::Heard(heard) => Some((heard.id, heard.outcome)),
         _ => None,
     };
-    let answer = lab.ask(order, read).await;
+    let answer = lab.ask(stream.epoch(), order, read).await;
     metrics::histogram!(LISTEN_SECONDS).record(asked.elapsed().as_secs_f64());
     match answer {
         Some(Ok(loudness)) => return stream.set_heard(loudness, until),

@@ -19,7 +19,7 @@ pub(super) async fn take(lab: &mut Lab, stream: &Stream, width: u32) {
         FromWorker::Still(still) => Some((still.id, still.jpeg)),
         _ => None,
     };
-    let answer = lab.ask(order, read).await;
+    let answer = lab.ask(stream.epoch(), order, read).await;
     metrics::histogram!("headwater_stills_seconds").record(asked.elapsed().as_secs_f64());
     match answer {
         Some(jpeg) if jpeg.is_empty() => {}
