@@ -144,7 +144,8 @@ const LOOKS: usize = 3;
 const CLIPS: usize = 2;
 /// Of a minute, with the shortest interval that there is, and one before.
 const MOST_LOOKS: usize = 64;
-/// Share of samples in tops that were cut off. A loud master has a few hundredths of a percent.
+/// Share of samples in tops that were cut off. A loud master has a few hundredths of a percent. Encoders round tops off:
+/// what was cut off before one and ends below full scale is not told from what a limiter has held down.
 const CLIPPED: f64 = 0.001;
 /// Below what an open microphone in a quiet room has.
 const SILENT_DB: f64 = -70.0;

@@ -45,9 +45,11 @@ fn loudness(audio: &AudioConfig, order: &ListenOrder) -> Result<Loudness, String
     heard
 }
 
-/// The first that is installed.
+/// The first that is installed. GStreamer's own of Opus comes last: it gives 16 bits, and bends what is beyond them, so that
+/// nothing clips any more.
 fn decoder(codec: Codec) -> Result<&'static str, String> {
-    let names: &[&'static str] = if codec == Codec::Opus { &["opusdec"] } else { &["avdec_aac", "fdkaacdec", "faad"] };
+    let opus = codec == Codec::Opus;
+    let names: &[&'static str] = if opus { &["avdec_opus", "opusdec"] } else { &["avdec_aac", "fdkaacdec", "faad"] };
     let found = names.iter().find(|name| gst::ElementFactory::find(name).is_some());
     found.copied().ok_or_else(|| format!("no decoder for {} is installed ({})", codec.name(), names.join(", ")))
 }
