@@ -533,6 +533,9 @@ fn transcode_settings(config: &Config, program: &transcode::Program) -> transcod
         log_bytes: config.hub.stream_memory.bytes(),
         stills: Some(options.thumbnails.get()).filter(|interval| !interval.is_zero()),
         still_width: options.thumbnail_width,
+        // Nobody else wants to know.
+        listen: Some(config.doctor.listen_interval.get())
+            .filter(|interval| config.doctor.enabled && !interval.is_zero()),
     }
 }
 

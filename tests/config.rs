@@ -345,6 +345,19 @@ fn wrong_values_of_transcode_are_told() {
 }
 
 #[test]
+fn how_often_sound_is_measured_has_bounds() {
+    for (text, said) in [
+        ("\"500ms\"", "doctor.listen_interval: 500ms is too little; write at least 1s, or 0s to switch it off"),
+        ("\"61s\"", "doctor.listen_interval: 61s is too much; write at most 60s"),
+    ] {
+        assert_eq!(wrong(&format!("[doctor]\nlisten_interval = {text}")), [format!("h.toml:2:19: {said}")], "{text}");
+    }
+    for text in ["0s", "1s", "60s"] {
+        loaded(&with_file(&format!("[doctor]\nlisten_interval = \"{text}\"")));
+    }
+}
+
+#[test]
 fn wrong_ladders_are_all_told_at_their_places() {
     let text = "\
 [[transcode.ladders]]

@@ -105,6 +105,7 @@ const LIVE: &[(&str, When)] = &[
     ("transcode.thumbnails", When::Now),
     ("transcode.thumbnail_width", When::Now),
     ("transcode.ladders", STREAMS),
+    ("doctor.listen_interval", When::Now),
     ("log.level", When::Now),
     ("log.format", When::Now),
     ("server.drain", When::Now),

@@ -469,11 +469,13 @@ pub struct Doctor {
     pub enabled: bool,
     /// Key frames further apart than this are too far apart.
     pub max_gop: Time,
+    /// How often the sound of each live stream is measured; zero is never.
+    pub listen_interval: Time,
 }
 
 impl Default for Doctor {
     fn default() -> Doctor {
-        Doctor { enabled: true, max_gop: Time::secs(4) }
+        Doctor { enabled: true, max_gop: Time::secs(4), listen_interval: Time::secs(10) }
     }
 }
 

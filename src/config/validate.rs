@@ -52,6 +52,13 @@ impl Findings<'_> {
         }
     }
 
+    /// Zero switches it off.
+    fn at_least_or_off(&mut self, option: &str, value: Time, least: Time) {
+        if value > Time::secs(0) && value < least {
+            self.add(&[option], format!("{value} is too little; write at least {least}, or 0s to switch it off"));
+        }
+    }
+
     fn at_most<T: PartialOrd + Display>(&mut self, option: &str, value: T, most: T) {
         if value > most {
             self.add(&[option], format!("{value} is too much; write at most {most}"));
@@ -89,6 +96,9 @@ fn bounds(config: &Config, findings: &mut Findings<'_>) {
     findings.at_least("access.failed_wait", config.access.failed_wait, Time::secs(1));
     findings.at_most("access.failed_wait", config.access.failed_wait, Time::secs(3_600));
     findings.at_least("doctor.max_gop", config.doctor.max_gop, Time::secs(1));
+    findings.at_least_or_off("doctor.listen_interval", config.doctor.listen_interval, Time::secs(1));
+    // Three looks must be a matter of minutes.
+    findings.at_most("doctor.listen_interval", config.doctor.listen_interval, Time::secs(60));
     findings.at_least("tls.reload_interval", config.tls.reload_interval, Time::secs(1));
     // Slow sources send one picture a second.
     findings.at_least("hub.media_idle", hub.media_idle, Time::secs(1));
@@ -310,11 +320,7 @@ fn transcoding(config: &Config, findings: &mut Findings<'_>) {
     findings.at_least("transcode.worker_memory", transcode.worker_memory, Size::mib(128));
     findings.at_most("transcode.nice", transcode.nice, 19);
     findings.at_least("transcode.max_ladders", transcode.max_ladders, 1);
-    let thumbnails = transcode.thumbnails;
-    if thumbnails > Time::secs(0) && thumbnails < Time::secs(1) {
-        let problem = format!("{thumbnails} is too little; write at least 1s, or 0s to switch it off");
-        findings.add(&["transcode.thumbnails"], problem);
-    }
+    findings.at_least_or_off("transcode.thumbnails", transcode.thumbnails, Time::secs(1));
     findings.at_least("transcode.thumbnail_width", transcode.thumbnail_width, 64);
     findings.at_most("transcode.thumbnail_width", transcode.thumbnail_width, 1_920);
 }

@@ -12,8 +12,8 @@ use super::groups::{Groups, Scene};
 use super::rhythm::Rhythm;
 use super::sound::Sound;
 use super::symptom::{Symptom, Turn};
-use crate::hub::Declared;
 use crate::hub::timeline::Counts;
+use crate::hub::{Declared, Heard};
 use crate::media::{Config, Frame, Kind, Time};
 
 /// What counts as long.
@@ -38,6 +38,8 @@ pub struct Around {
     pub whep: u64,
     /// Packets of a WebRTC publisher that came, and that never did.
     pub packets: Option<(u64, u64)>,
+    /// How loud it was when that was last measured.
+    pub heard: Option<Arc<Heard>>,
     /// Publishing sessions so far.
     pub sessions: u64,
 }
@@ -151,7 +153,7 @@ impl Examination {
         self.loss.look(around.packets, seen);
         self.arrivals.look(now, seen);
         let tracks = (self.video.is_some(), self.audio);
-        self.sound.look(now, &around.counts, tracks, seen);
+        self.sound.look(now, around, tracks, seen);
         let Some(Config::Video(video)) = self.video.as_deref() else { return };
         self.rhythm.look(around.webrtc, seen);
         let rate = self.rhythm.beat().map(|beat| beat.rate);

@@ -129,6 +129,9 @@ codes! {
     SoundDrift = "sound_drift" "Sound runs away from the picture.";
     SoundMissing = "sound_missing" "There is no sound track.";
     SoundGaps = "sound_gaps" "Sound has holes.";
+    SoundClips = "sound_clips" "The tops of the sound's waves are cut off.";
+    SoundQuiet = "sound_quiet" "The sound is hardly heard.";
+    SoundOneSided = "sound_one_sided" "One of two channels is silent.";
     SoundSilent = "sound_silent" "The sound is silence.";
     PictureMissing = "picture_missing" "There is no picture track.";
     MetadataWrong = "metadata_wrong" "The encoder describes another stream than it sends.";

@@ -1,6 +1,6 @@
 //! The stream doctor: what is wrong with a stream, in plain words, and the setting that mends it.
 //!
-//! in:  `hub::Stream::frames` (looked at, ten times a second) -> [`Examination`] -> [`Finding`]s
+//! in:  `hub::Stream::frames` (looked at, ten times a second), `hub::Stream::heard` -> [`Examination`] -> [`Finding`]s
 //! out: [`Doctor::findings`] for pages and the API, events, `hub::Stream::advise` for the broadcaster
 //!
 //! Never holds a frame, never decodes one, never changes a stream.
@@ -11,6 +11,7 @@ mod examination;
 mod finding;
 mod format;
 mod groups;
+mod hearing;
 mod patient;
 mod rhythm;
 mod rings;

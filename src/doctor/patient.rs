@@ -73,6 +73,7 @@ impl Patient {
             declared: status.declared,
             whep: contact.viewers,
             packets: contact.packets,
+            heard: stream.heard(),
             sessions: status.sessions,
         };
         let changes = self.examination.tick(now, &around);

@@ -1,10 +1,11 @@
-//! Sound that is missing, silent or full of holes. Looks at sizes alone: what is too loud can only be told by decoding, and
-//! is not told here.
+//! Sound that is missing, silent or full of holes, by the sizes and times of its frames; with what [`Hearing`] says of those
+//! that others decoded and measured.
 
 use std::collections::VecDeque;
 
+use super::examination::Around;
 use super::finding::{Code, Seen, Severity};
-use crate::hub::timeline::Counts;
+use super::hearing::Hearing;
 use crate::media::{Config, Frame, Time, codec};
 
 /// What is known of the last seconds of sound.
@@ -15,7 +16,8 @@ pub(super) struct Sound {
     filled: Option<u64>,
     began: Option<Time>,
     /// Some has come.
-    heard: bool,
+    came: bool,
+    hearing: Hearing,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,20 +29,23 @@ struct Second {
 
 impl Sound {
     pub(super) fn frame(&mut self, frame: &Frame) {
-        self.heard = true;
+        self.came = true;
         self.present.frames += 1;
         self.present.tiny += u32::from(is_tiny(frame));
     }
 
     pub(super) fn restart(&mut self) {
-        *self = Sound::default();
+        self.hearing.restart();
+        *self = Sound { hearing: std::mem::take(&mut self.hearing), ..Sound::default() };
     }
 
     /// Once a second. `video`: pictures come.
-    pub(super) fn look(&mut self, now: Time, counts: &Counts, (video, audio): (bool, bool), out: &mut Vec<Seen>) {
+    pub(super) fn look(&mut self, now: Time, around: &Around, (video, audio): (bool, bool), out: &mut Vec<Seen>) {
         let began = *self.began.get_or_insert(now);
-        let before = self.filled.replace(counts.silence).unwrap_or(counts.silence);
-        let second = Second { filled: counts.silence.saturating_sub(before), ..std::mem::take(&mut self.present) };
+        let silence = around.counts.silence;
+        let before = self.filled.replace(silence).unwrap_or(silence);
+        self.hearing.hear(now, around.heard.as_deref());
+        let second = Second { filled: silence.saturating_sub(before), ..std::mem::take(&mut self.present) };
         // What leads up to the first sound after a splice is no hole.
         if now - began >= SETTLED {
             self.seconds.push_back(second);
@@ -48,7 +53,7 @@ impl Sound {
         if self.seconds.len() > SECONDS {
             self.seconds.pop_front();
         }
-        match (video, audio && self.heard) {
+        match (video, audio && self.came) {
             (true, false) if now - began >= PATIENCE => {
                 let text = "no sound track comes: some players wait for one, and viewers take it for a fault";
                 out.push(Seen::new(Code::SoundMissing, Severity::Warning, text, ADD_SOUND));
@@ -56,7 +61,10 @@ impl Sound {
             (false, true) if now - began >= PATIENCE => {
                 out.push(Seen::new(Code::PictureMissing, Severity::Info, "only sound comes, no picture", ADD_PICTURE));
             }
-            (_, true) => out.extend(self.holes().or_else(|| self.silence())),
+            (_, true) => {
+                out.extend(self.hearing.clips());
+                out.extend(self.holes().or_else(|| self.hearing.too_little(self.is_tiny())));
+            }
             _ => {}
         }
     }
@@ -81,14 +89,11 @@ impl Sound {
         Some(Seen::new(Code::SoundGaps, severity, text, WHOLE_SOUND).value(percent))
     }
 
-    fn silence(&self) -> Option<Seen> {
+    /// Hardly a frame of the last seconds can hold anything that is heard.
+    fn is_tiny(&self) -> bool {
         let sums = self.sums();
         let full = self.seconds.len() >= SECONDS && sums.frames as usize >= SECONDS;
-        if !full || f64::from(sums.tiny) < f64::from(sums.frames) * SILENT {
-            return None;
-        }
-        let text = "the sound is digital silence: a muted source, or the wrong device";
-        Some(Seen::new(Code::SoundSilent, Severity::Warning, text, UNMUTE))
+        full && f64::from(sums.tiny) >= f64::from(sums.frames) * SILENT
     }
 }
 
@@ -118,4 +123,3 @@ const MANY_HOLES: f64 = 0.3;
 const ADD_SOUND: &str = "OBS: Settings > Audio > Global Audio Devices > Desktop Audio or Mic/Auxiliary Audio: choose a device; Settings > Output > Streaming > Audio Track: 1. ffmpeg: add -f lavfi -i anullsrc -c:a aac, or leave -an out. Browser: choose a microphone";
 const ADD_PICTURE: &str = "OBS: add a source to the scene. ffmpeg: leave -vn out. Nothing is to be done if it is radio";
 const WHOLE_SOUND: &str = "OBS: Settings > Audio > Sample Rate: the same as the sound device has; Settings > Advanced > Audio > Enable Low Latency Audio Buffering: off. ffmpeg: -af aresample=async=1";
-const UNMUTE: &str = "OBS: Audio Mixer: unmute the source and look whether its level moves; Settings > Audio > Global Audio Devices: choose the device; the source's Advanced Audio Properties > Tracks: the one that is streamed. ffmpeg: choose another -i or -map. Browser: choose another microphone";

@@ -20,4 +20,4 @@ pub use layers::Layer;
 pub use log::{Cursor, Entry, From, Lagged, Log, Reader};
 pub use publisher::{Declared, Ended, PublishError, Publisher, Source};
 pub use registry::{Event, Hub, Settings, Takeover};
-pub use stream::{Status, Stream, StreamState, Tracks};
+pub use stream::{Heard, Status, Stream, StreamState, Tracks};

@@ -15,7 +15,7 @@ use super::log::{Entry, Log, Reader};
 use super::timeline::{Counts, Placement, Timeline};
 use super::{Budget, Declared, Limits, Source};
 use crate::access::StreamName;
-use crate::media::{Codec, Config, Frame, Kind, Time};
+use crate::media::{Codec, Config, Frame, Kind, Loudness, Time};
 use crate::traces;
 
 /// What a stream is doing.
@@ -90,6 +90,17 @@ pub struct Status {
     pub declared: Declared,
 }
 
+/// How loud a stream was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heard {
+    /// Of about a second.
+    pub loudness: Loudness,
+    /// The time of the newest frame that was heard: another measurement has another.
+    pub until: Time,
+    /// When it was measured.
+    pub at: SystemTime,
+}
+
 /// One epoch of a stream: from its first publisher until it ends or its tracks change.
 #[derive(Debug)]
 pub struct Stream {
@@ -135,6 +146,8 @@ struct Live {
     ladder: watch::Sender<Option<Arc<Ladder>>>,
     /// A recent picture, as JPEG, and when it came.
     still: Option<(Bytes, SystemTime)>,
+    /// How loud it was a moment ago.
+    heard: Option<Arc<Heard>>,
     /// Time of the newest picture, and whether one came after that is shown before it.
     newest: Option<Time>,
     latest: Option<Time>,
@@ -200,6 +213,7 @@ impl Stream {
             memory: (limit, budget.clone()),
             ladder: watch::Sender::new(None),
             still: None,
+            heard: None,
         };
         let reader = log.reader();
         let counter = |kind| metrics::counter!(crate::metrics::HUB_FRAMES, "kind" => kind);
@@ -366,6 +380,16 @@ impl Stream {
     /// Another picture of it.
     pub fn set_still(&self, jpeg: Bytes) {
         self.live().still = Some((jpeg, SystemTime::now()));
+    }
+
+    /// How loud it was when it was last measured.
+    pub fn heard(&self) -> Option<Arc<Heard>> {
+        self.live().heard.clone()
+    }
+
+    /// It was measured, up to the frame of this time.
+    pub fn set_heard(&self, loudness: Loudness, until: Time) {
+        self.live().heard = Some(Arc::new(Heard { loudness, until, at: SystemTime::now() }));
     }
 
     /// A reader needs a key frame sooner than one would come. Publishers that can be asked are.

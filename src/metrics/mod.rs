@@ -94,6 +94,8 @@ const BUCKETS: &[(&str, &[f64])] = &[
     (HTTP_WAIT, &[0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 15.0]),
     // A fraction of the second that it is made for.
     (ADMIN_LOOK, &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0]),
+    // A hundredth of a second by itself, a second where a worker has to be started, five where one hangs.
+    (LISTEN_SECONDS, &[0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]),
     // Around a tenth of a second; its time-out is some seconds.
     (STILLS_TIME, &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]),
     // A town, a country, an ocean, trouble.

@@ -99,6 +99,8 @@ names! {
     STILLS_TIME = "headwater_stills_seconds" Histogram {} "Time to make a still picture of a stream.";
     STILLS_FAILED = "headwater_stills_failed_total" Counter {} "Still pictures that could not be made.";
     STREAM_HEALTH = "headwater_streams_by_health" Gauge {health} "Streams by the worst of what the doctor finds in them.";
+    LISTEN_SECONDS = "headwater_listen_seconds" Histogram {} "Time that measuring a second of a stream's sound took.";
+    LISTEN_FAILED = "headwater_listen_failed_total" Counter {} "Times that the sound of a stream could not be measured.";
     DOCTOR_FINDINGS = "headwater_doctor_findings" Gauge {code} "Streams that the doctor finds this in.";
     HTTP_CONNECTIONS = "headwater_http_connections" Gauge {} "HTTP connections that are open.";
     HTTP_CONNECTIONS_LIMIT = "headwater_http_connections_limit" Gauge {} "What they may be at most: `http.max_connections`.";

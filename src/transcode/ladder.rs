@@ -328,7 +328,7 @@ impl Task {
                 tracing::error!(stream = %self.name, rung, "{}", trouble.what);
                 self.note(trouble.what);
             }
-            Some(FromWorker::Still(_)) => {}
+            Some(FromWorker::Still(_) | FromWorker::Heard(_)) => {}
             None => {
                 tracing::error!(stream = %self.name, rungs = %self.at_work(), "a worker is gone; another takes its place");
                 self.look(Instant::now());

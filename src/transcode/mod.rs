@@ -5,8 +5,10 @@
 mod backlog;
 mod child;
 mod crew;
+mod lab;
 mod ladder;
 mod level;
+mod listening;
 mod load;
 mod policy;
 mod status;
@@ -64,6 +66,8 @@ pub struct Settings {
     pub stills: Option<Duration>,
     /// Width of stills in pixels, at most.
     pub still_width: u32,
+    /// How often the sound of each stream is measured; None: never.
+    pub listen: Option<Duration>,
 }
 
 /// Makes the ladders of all streams. Cheap to clone.
@@ -92,8 +96,8 @@ impl Transcoder {
         Transcoder { shared: Arc::new(Shared { hub, settings, preset, probed, board: Board::default(), at_work }) }
     }
 
-    /// Other settings: how many ladders may be at work, when idle rungs stop, and stills at once; all else from the next start
-    /// of a stream on.
+    /// Other settings: how many ladders may be at work, when idle rungs stop, stills and the measuring of sound at once; all
+    /// else from the next start of a stream on.
     pub fn apply(&self, settings: Settings) {
         self.shared.settings.set(settings);
     }
@@ -107,7 +111,7 @@ impl Transcoder {
             tasks.spawn(ladder::run(self.shared.clone(), stream));
         }
         tasks.spawn(self.clone().keep_probed());
-        tasks.spawn(stills::run(self.shared.hub.clone(), self.shared.settings.follow()));
+        tasks.spawn(lab::run(self.shared.hub.clone(), self.shared.settings.follow()));
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,

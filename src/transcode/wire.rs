@@ -10,7 +10,8 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use crate::media::{AudioConfig, Codec, Config, Kind, Time, VideoConfig};
+use crate::media::loudness::Level;
+use crate::media::{AudioConfig, Codec, Config, Kind, Loudness, Time, VideoConfig};
 
 /// Number of a rung within its ladder, as both ends count them.
 pub type RungId = u32;
@@ -28,6 +29,8 @@ pub enum ToWorker {
     Rungs(Vec<Order>),
     /// Make a still picture of one key frame, with the configuration it is decoded with.
     Still(StillOrder),
+    /// Measure how loud some sound is.
+    Listen(ListenOrder),
 }
 
 /// From a worker to the server.
@@ -43,6 +46,8 @@ pub enum FromWorker {
     Trouble(Trouble),
     /// The answer to [`ToWorker::Still`]; no picture if the frame could not be decoded.
     Still(Still),
+    /// The answer to [`ToWorker::Listen`].
+    Heard(Heard),
 }
 
 /// What holds for a worker's whole life.
@@ -200,6 +205,26 @@ pub struct Still {
     pub jpeg: Bytes,
 }
 
+/// Sound to measure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListenOrder {
+    /// Given back with the answer.
+    pub id: u64,
+    /// Of a sound track.
+    pub config: Config,
+    /// Access units that follow each other.
+    pub frames: Vec<Bytes>,
+}
+
+/// What was heard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heard {
+    /// Of the order.
+    pub id: u64,
+    /// Or why it cannot be told.
+    pub outcome: Result<Loudness, String>,
+}
+
 /// Pictures of a rung keep to their bit rate over this long, in milliseconds.
 pub const VBV_MILLIS: u32 = 1_000;
 
@@ -225,6 +250,11 @@ impl ToWorker {
                 put_config(out, &order.config);
                 out.put_slice(&order.payload);
             }),
+            ToWorker::Listen(order) => framed(out, b'l', |out| {
+                out.put_u64(order.id);
+                put_config(out, &order.config);
+                order.frames.iter().for_each(|frame| put_bytes(out, frame));
+            }),
         }
     }
 
@@ -239,6 +269,14 @@ impl ToWorker {
             b't' => {
                 let (id, width) = (body.try_get_u64().map_err(short)?, body.try_get_u32().map_err(short)?);
                 ToWorker::Still(StillOrder { id, width, config: get_config(&mut body)?, payload: body })
+            }
+            b'l' => {
+                let (id, config) = (body.try_get_u64().map_err(short)?, get_config(&mut body)?);
+                let mut frames = Vec::new();
+                while !body.is_empty() {
+                    frames.push(get_bytes(&mut body)?);
+                }
+                ToWorker::Listen(ListenOrder { id, config, frames })
             }
             other => return Err(unknown(other)),
         }))
@@ -265,6 +303,7 @@ impl FromWorker {
                 out.put_u64(still.id);
                 out.put_slice(&still.jpeg);
             }),
+            FromWorker::Heard(heard) => framed(out, b'H', |out| heard.write(out)),
         }
     }
 
@@ -282,6 +321,7 @@ impl FromWorker {
             b'B' => FromWorker::Beat(from_json(&body)?),
             b'X' => FromWorker::Trouble(from_json(&body)?),
             b'T' => FromWorker::Still(Still { id: body.try_get_u64().map_err(short)?, jpeg: body }),
+            b'H' => FromWorker::Heard(Heard::read(body)?),
             other => return Err(unknown(other)),
         }))
     }
@@ -318,6 +358,32 @@ impl SourceFrame {
     }
 }
 
+impl Heard {
+    fn write(&self, out: &mut BytesMut) {
+        out.put_u64(self.id);
+        out.put_u8(u8::from(self.outcome.is_ok()));
+        match &self.outcome {
+            Ok(loudness) => loudness.channels.iter().for_each(|level| {
+                [level.peak, level.rms, level.clipped, level.offset].into_iter().for_each(|value| out.put_f64(value));
+            }),
+            Err(why) => out.put_slice(why.as_bytes()),
+        }
+    }
+
+    fn read(mut body: Bytes) -> Result<Heard, Garbled> {
+        let (id, told) = (body.try_get_u64().map_err(short)?, body.try_get_u8().map_err(short)? != 0);
+        if !told {
+            return Ok(Heard { id, outcome: Err(String::from_utf8_lossy(&body).into_owned()) });
+        }
+        let mut channels = Vec::new();
+        while !body.is_empty() {
+            let mut value = || body.try_get_f64().map_err(short);
+            channels.push(Level { peak: value()?, rms: value()?, clipped: value()?, offset: value()? });
+        }
+        Ok(Heard { id, outcome: Ok(Loudness { channels }) })
+    }
+}
+
 const AUDIO: u8 = 1;
 const KEY: u8 = 2;
 const CUT: u8 = 4;
@@ -334,10 +400,21 @@ fn put_config(out: &mut BytesMut, config: &Config) {
         Config::Audio(audio) => ([audio.sample_rate, audio.channels, audio.frame_samples.unwrap_or(0)], &audio.record),
     };
     numbers.into_iter().for_each(|number| out.put_u32(number));
-    for text in [config.codecs().as_bytes(), record] {
-        out.put_u32(text.len() as u32);
-        out.put_slice(text);
+    put_bytes(out, config.codecs().as_bytes());
+    put_bytes(out, record);
+}
+
+fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
+    out.put_u32(bytes.len() as u32);
+    out.put_slice(bytes);
+}
+
+fn get_bytes(body: &mut Bytes) -> Result<Bytes, Garbled> {
+    let length = body.try_get_u32().map_err(short)? as usize;
+    if length > body.len() {
+        return Err(Garbled("it ends early".to_owned()));
     }
+    Ok(body.split_to(length))
 }
 
 fn get_config(body: &mut Bytes) -> Result<Config, Garbled> {
@@ -347,15 +424,8 @@ fn get_config(body: &mut Bytes) -> Result<Config, Garbled> {
     for number in &mut numbers {
         *number = body.try_get_u32().map_err(short)?;
     }
-    let mut text = || {
-        let length = body.try_get_u32().map_err(short)? as usize;
-        if length > body.len() {
-            return Err(Garbled("it ends early".to_owned()));
-        }
-        Ok(body.split_to(length))
-    };
-    let codecs = String::from_utf8_lossy(&text()?).into_owned();
-    let record = text()?;
+    let codecs = String::from_utf8_lossy(&get_bytes(body)?).into_owned();
+    let record = get_bytes(body)?;
     let [first, second, third] = numbers;
     Ok(match codec.kind() {
         Kind::Video => Config::Video(VideoConfig { codec, record, width: first, height: second, codecs }),
@@ -433,6 +503,17 @@ mod tests {
         })
     }
 
+    fn audio() -> Config {
+        Config::Audio(AudioConfig {
+            codec: Codec::Aac,
+            record: Bytes::from_static(&[0x11, 0x90]),
+            sample_rate: 48_000,
+            channels: 2,
+            frame_samples: Some(1_024),
+            codecs: "mp4a.40.2".into(),
+        })
+    }
+
     fn frame() -> SourceFrame {
         SourceFrame {
             kind: Kind::Video,
@@ -465,6 +546,11 @@ mod tests {
             ToWorker::Frame(frame()),
             ToWorker::Rungs(vec![Order { rung: 1, make, after: i64::MIN }]),
             ToWorker::Still(StillOrder { id: 7, config: video(), payload: Bytes::from_static(b"x"), width: 320 }),
+            ToWorker::Listen(ListenOrder {
+                id: 8,
+                config: audio(),
+                frames: vec![Bytes::from_static(b"a"), Bytes::new()],
+            }),
         ];
         let mut wire = BytesMut::new();
         said.iter().for_each(|message| message.write(&mut wire));
@@ -476,6 +562,7 @@ mod tests {
 
     #[test]
     fn what_is_answered_is_understood_in_pieces() {
+        let level = Level { peak: 1.0, rms: 0.5, clipped: 0.25, offset: -0.125 };
         let beat = Beat { decoded: 3, rungs: vec![RungBeat { rung: 2, ..RungBeat::default() }], ..Beat::default() };
         let said = [
             FromWorker::Config(2, video()),
@@ -483,6 +570,8 @@ mod tests {
             FromWorker::Beat(beat),
             FromWorker::Trouble(Trouble { rung: None, over: true, what: "no decoder".into() }),
             FromWorker::Still(Still { id: 9, jpeg: Bytes::from_static(b"jpeg") }),
+            FromWorker::Heard(Heard { id: 10, outcome: Ok(Loudness { channels: vec![level, Level::default()] }) }),
+            FromWorker::Heard(Heard { id: 11, outcome: Err("no decoder".into()) }),
         ];
         let mut wire = BytesMut::new();
         said.iter().for_each(|message| message.write(&mut wire));

@@ -2,6 +2,7 @@
 //! and with such as nobody should send.
 #![allow(unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod hearing;
 mod pictures;
 mod rig;
 mod sounds;

@@ -12,7 +12,7 @@ use headwater::media::{Codec, Config, Kind, Time, codec};
 use headwater::transcode::wire::{
     Beat, FromWorker, Make, Order, RungFrame, RungId, Setup, SourceCut, SourceFrame, Still, ToWorker, Trouble,
 };
-use headwater::transcode::worker;
+use headwater::transcode::{wire, worker};
 
 /// What a worker said.
 #[derive(Debug, Default)]
@@ -21,6 +21,7 @@ pub struct Heard {
     pub frames: Vec<RungFrame>,
     pub troubles: Vec<Trouble>,
     pub stills: Vec<Still>,
+    pub measured: Vec<wire::Heard>,
     pub beats: usize,
     pub last_beat: Beat,
 }
@@ -103,6 +104,7 @@ fn listen(mut socket: &UnixStream, enough: impl Fn(&Heard) -> bool) -> Heard {
                 FromWorker::Frame(frame) => heard.frames.push(frame),
                 FromWorker::Trouble(trouble) => heard.troubles.push(trouble),
                 FromWorker::Still(still) => heard.stills.push(still),
+                FromWorker::Heard(measured) => heard.measured.push(measured),
                 FromWorker::Beat(beat) => {
                     heard.beats += 1;
                     heard.last_beat = beat;

@@ -114,6 +114,19 @@ impl Process {
         Duration::from_millis(ticks * 10)
     }
 
+    /// Processes that it started and that still are, from /proc.
+    pub fn children(&self) -> Vec<u32> {
+        let own = self.child.id().unwrap().to_string();
+        let started = |pid: &u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            // Behind the name in brackets: the state, and who started it.
+            stat.rsplit(')').next().unwrap().split_whitespace().nth(1) == Some(own.as_str())
+        };
+        let entries = std::fs::read_dir("/proc").unwrap();
+        let pids = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        pids.filter(started).collect()
+    }
+
     /// Open file descriptors, from /proc.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id().unwrap())).unwrap().count()

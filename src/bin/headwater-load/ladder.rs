@@ -279,7 +279,7 @@ fn listen(mut socket: UnixStream, mut came: Vec<Came>, handed: &Handed) -> std::
                 }
                 FromWorker::Beat(beat) => last = beat,
                 FromWorker::Trouble(trouble) => return Err(std::io::Error::other(trouble.what)),
-                FromWorker::Config(..) | FromWorker::Still(_) => {}
+                FromWorker::Config(..) | FromWorker::Still(_) | FromWorker::Heard(_) => {}
             }
         }
         if length == 0 {

@@ -18,7 +18,7 @@ use crate::doctor::{Finding, Health};
 use crate::hls::{Progress, RenditionProgress, Spacing};
 use crate::http::body::Body;
 use crate::http::problem::Problem;
-use crate::hub::{Order, Stream};
+use crate::hub::{Heard, Order, Stream};
 use crate::media::Config;
 use crate::transcode::{LadderStatus, Transcoder};
 
@@ -50,6 +50,8 @@ pub(super) struct StreamShown {
     bytes: u64,
     /// There is a picture of it.
     still: bool,
+    /// How loud it was when that was last measured; None before, and where its sound cannot be decoded.
+    sound: Option<SoundShown>,
     ladder: Option<LadderStatus>,
     ingest: Ingest,
     viewers: Watching,
@@ -80,6 +82,18 @@ struct Track {
     height: Option<u32>,
     channels: Option<u32>,
     rate: Option<u32>,
+}
+
+/// How loud a second of sound was.
+#[derive(JsonSchema, Serialize)]
+struct SoundShown {
+    /// Of the loudest channel, in dBFS; -120 is nothing at all. Above zero where players cut it off.
+    peak_db: f64,
+    /// Of the loudest channel, in dBFS.
+    rms_db: f64,
+    /// Share, 0 to 1, of samples in tops of waves that were cut off at full scale.
+    clipped: f64,
+    at_ms: u64,
 }
 
 /// How far a rendition is.
@@ -238,6 +252,7 @@ fn shown(operator: &Operator, stream: &Stream) -> StreamShown {
         frames: status.frames,
         bytes: status.bytes,
         still: stream.still_at().is_some(),
+        sound: stream.heard().map(|heard| sound(&heard)),
         ladder: operator
             .transcoder
             .as_ref()
@@ -247,6 +262,18 @@ fn shown(operator: &Operator, stream: &Stream) -> StreamShown {
         viewers: operator.watching(name),
         health: Health::of(&findings),
         findings,
+    }
+}
+
+fn sound(heard: &Heard) -> SoundShown {
+    // More digits than are measured would be read as if they were; and there is no minus zero.
+    let rounded = |value: f64, digits: i32| (value * 10_f64.powi(digits)).round() / 10_f64.powi(digits) + 0.0;
+    let loudness = &heard.loudness;
+    SoundShown {
+        peak_db: rounded(loudness.peak_db(), 1),
+        rms_db: rounded(loudness.rms_db(), 1),
+        clipped: rounded(loudness.clipped(), 5),
+        at_ms: millis(heard.at),
     }
 }
 

@@ -9,6 +9,7 @@
 mod decoder;
 mod encoder;
 mod encoders;
+mod hearing;
 pub mod probe;
 mod scaler;
 mod sound;
@@ -120,6 +121,7 @@ impl Worker {
                 self.speaker.hurry(false);
             }
             ToWorker::Still(order) => self.speaker.say(FromWorker::Still(still::make(&order))),
+            ToWorker::Listen(order) => self.speaker.say(FromWorker::Heard(hearing::hear(&order))),
         }
     }
 

@@ -168,7 +168,7 @@ fn encoder(opus: bool, bitrate: u64) -> Result<(String, u32), String> {
 }
 
 /// Caps of the source's frames.
-fn caps(audio: &AudioConfig) -> gst::Caps {
+pub(super) fn caps(audio: &AudioConfig) -> gst::Caps {
     if audio.codec == Codec::Opus {
         return gst::Caps::builder("audio/x-opus")
             .field("channel-mapping-family", 0)

@@ -12,6 +12,7 @@ export interface Track { kind: string; codec: string; codecs: string; width: num
 export interface Stream {
   name: string; state: string; since_ms: number; sessions: number; frames: number; bytes: number; still: boolean;
   publisher: { protocol: string; peer: string; client: string; key: string | null };
+  sound: { peak_db: number; rms_db: number; clipped: number; at_ms: number } | null;
   tracks: Track[]; renditions: Rendition[];
   targets: { segment_s: number; part_ms: number; hold_back_ms: number } | null;
   ladder: { rungs: Rung[]; advice: string | null; trouble: { what: string; since_ms: number } | null; restarts: number; given_up: number; memory: number } | null;

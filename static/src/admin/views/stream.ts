@@ -134,8 +134,19 @@ function tracks(stream: Stream): HTMLElement {
     track.codecs,
   ]);
   const { repairs, dropped } = stream.ingest;
-  return card('Tracks', table('Tracks', ['Track', 'Codec', 'Format', 'Codec string'], rows), el('p', { class: 'soft' }, `${repairs} timestamps set right, ${dropped} frames not used.`));
+  return card('Tracks', table('Tracks', ['Track', 'Codec', 'Format', 'Codec string'], rows), ...loudness(stream), el('p', { class: 'soft' }, `${repairs} timestamps set right, ${dropped} frames not used.`));
 }
+
+/** One line; nothing before the sound was measured. */
+function loudness({ sound }: Stream): HTMLElement[] {
+  if (sound === null) return [];
+  const level = (db: number) => (db <= SILENCE_DB ? 'silence' : `${db.toFixed(1)} dBFS`);
+  const clipped = sound.clipped > 0 ? `, ${(sound.clipped * 100).toFixed(sound.clipped < 0.001 ? 3 : 1)} % clipped` : '';
+  return [el('p', {}, `Loudness: ${level(sound.rms_db)}, peak ${level(sound.peak_db)}${clipped}, ${span(Date.now() - sound.at_ms)} ago.`)];
+}
+
+/** Less is not told apart. */
+const SILENCE_DB = -120;
 
 function watching({ viewers, name, targets }: Stream): HTMLElement {
   const behind = (ms: number | undefined) => (ms === undefined ? '' : `${(ms / 1000).toFixed(1)} s`);
