@@ -4,6 +4,7 @@
 mod apply;
 mod notify;
 mod reload;
+mod settings;
 
 use std::collections::HashMap;
 use std::io;
@@ -17,16 +18,15 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{self, Access, KeyId, Network};
+use crate::access::{self, Access, KeyId};
 use crate::config::{self, Config, Control};
 use crate::current::Current;
 use crate::doctor::{self, Doctor};
 use crate::events::Events;
-use crate::hls::{self, Hls};
+use crate::hls::Hls;
 use crate::http::{self, Admin, Edge, Parts, Reach};
-use crate::hub::{self, Hub};
+use crate::hub::Hub;
 use crate::logging::{self, Logging};
-use crate::media::Time;
 use crate::transcode::{self, Transcoder};
 use crate::webrtc::{self, WebRtc};
 use crate::{acme, metrics, rtmp, tls, traces};
@@ -90,7 +90,7 @@ pub fn run(control: &Control, logging: &Logging) -> Result<(), Error> {
     metrics::install().map_err(|error| Error::Start(error.to_string()))?;
     // Ingest and packaging have threads of their own: a burst of viewers on the edge's threads never holds up a publisher.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads(control.configured().config.server.threads))
+        .worker_threads(settings::threads(control.configured().config.server.threads))
         .thread_name("media")
         .enable_all()
         .build()
@@ -144,24 +144,26 @@ impl Server {
         let config = control.configured().config;
         std::fs::create_dir_all(&config.data.dir)
             .map_err(|source| Error::Data { path: config.data.dir.clone(), source })?;
-        let acme = acme_settings(&config);
+        let acme = settings::acme(&config);
         let certificates = certificates(&config, acme.as_ref())?;
         let events = control.events().clone();
-        let hub = Hub::telling(hub_settings(&config), events.clone());
+        let hub = Hub::telling(settings::hub(&config), events.clone());
         let program = program(&config)?;
-        let transcoder = Transcoder::new(hub.clone(), transcode_settings(&config, &program));
-        let hls = Hls::new(hub.clone(), hls_settings(&config.hls));
+        let transcoder = Transcoder::new(hub.clone(), settings::transcode(&config, &program));
+        let hls = Hls::new(hub.clone(), settings::hls(&config.hls));
         let plain = bind(config.rtmp.listen, "rtmp.listen")?;
         let secure = config.rtmp.tls_listen.map(|addr| bind(addr, "rtmp.tls_listen")).transpose()?;
         let https = certificates.as_ref().map(|c| c.for_http()).transpose()?;
         let rtmps = certificates.as_ref().map(|c| c.for_rtmp()).transpose()?;
-        let webrtc = config.webrtc.enabled.then(|| WebRtc::start(webrtc_settings(&config), hub.clone())).transpose()?;
-        let access = Access::open(access_settings(&config)?, events.clone())?;
-        let doctor = config.doctor.enabled.then(|| Doctor::new(hub.clone(), doctor_limits(&config), events.clone()));
+        let webrtc =
+            config.webrtc.enabled.then(|| WebRtc::start(settings::webrtc(&config), hub.clone())).transpose()?;
+        let access = Access::open(settings::access(&config)?, events.clone())?;
+        let doctor = config.doctor.enabled.then(|| Doctor::new(hub.clone(), settings::doctor(&config), events.clone()));
         let signalling = webrtc.clone().map(|webrtc| signalling(&config, webrtc, access.clone(), doctor.clone()));
-        let viewers = http::Viewers::new(viewer_policy(&config), access.play_secret(), webrtc.clone(), events.clone());
+        let viewers =
+            http::Viewers::new(settings::viewers(&config), access.play_secret(), webrtc.clone(), events.clone());
         let edge =
-            Edge::start(http_settings(&config), hls.clone(), https, signalling, (access.clone(), viewers.clone()))?;
+            Edge::start(settings::http(&config), hls.clone(), https, signalling, (access.clone(), viewers.clone()))?;
         let shown = Parts {
             hub: hub.clone(),
             hls: hls.clone(),
@@ -184,7 +186,7 @@ impl Server {
         if let Some(doctor) = doctor {
             tasks.spawn(doctor.follow(contacts(webrtc.clone()), stop.clone()));
         }
-        let rtmp = rtmp::Shared::new(hub.clone(), access.clone(), rtmp_settings(&config.rtmp), stop.clone());
+        let rtmp = rtmp::Shared::new(hub.clone(), access.clone(), settings::rtmp(&config.rtmp), stop.clone());
         let reload_interval = Current::new(config.tls.reload_interval.get());
         control.apply_with(apply::to(apply::Parts {
             hub: hub.clone(),
@@ -382,56 +384,6 @@ async fn end_revoked(access: Access, hub: Hub, webrtc: Option<WebRtc>) {
 const REVOKE: Duration = Duration::from_secs(1);
 const REVOKED: &str = "the key was revoked";
 
-fn access_settings(config: &Config) -> Result<access::Settings, access::Error> {
-    let config::Access { keys, jwt_secret, jwt_keys, jwks_url, jwt_issuer, jwt_audience, .. } = &config.access;
-    let said = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    let key_set = said(jwks_url).map(|url| url.parse().map_err(access::TokenKeyError::Target)).transpose()?;
-    Ok(access::Settings {
-        data: Some(config.data.dir.clone()),
-        keys: keys.clone(),
-        tokens: access::TokenSettings {
-            secret: jwt_secret.clone(),
-            files: jwt_keys.clone(),
-            key_set,
-            issuer: said(jwt_issuer),
-            audience: said(jwt_audience),
-        },
-        webhook: webhook(&config.access)?,
-        policy: policy(config),
-    })
-}
-
-fn webhook(config: &config::Access) -> Result<Option<access::WebhookSettings>, access::Error> {
-    if config.webhook_url.is_empty() {
-        return Ok(None);
-    }
-    let action = |asked: &config::Asked| match asked {
-        config::Asked::Publish => access::Action::Publish,
-        config::Asked::Play => access::Action::Play,
-    };
-    Ok(Some(access::WebhookSettings {
-        target: config.webhook_url.parse().map_err(access::Error::WebhookUrl)?,
-        secret: config.webhook_secret.clone(),
-        actions: config.webhook_actions.iter().map(action).collect(),
-        timeout: config.webhook_timeout.get(),
-        cache: config.webhook_cache.get(),
-    }))
-}
-
-fn policy(config: &Config) -> access::Policy {
-    let config::Config { access, admin, .. } = config;
-    let gate = |allow: &[Network], deny: &[Network]| access::Gate { allow: allow.to_vec(), deny: deny.to_vec() };
-    access::Policy {
-        private: access.private.clone(),
-        publishers: gate(&access.publish_allow, &access.publish_deny),
-        viewers: gate(&access.play_allow, &access.play_deny),
-        operators: gate(&admin.allow, &admin.deny),
-        patience: access::Patience { free: access.failed_keys, longest: access.failed_wait.get() },
-        sessions: Some(access.sessions_per_address).filter(|most| *most > 0),
-        admin_token: admin.token.clone(),
-    }
-}
-
 fn certificates(config: &Config, acme: Option<&acme::Settings>) -> Result<Option<tls::Certificates>, Error> {
     if let Some(acme) = acme {
         return Ok(Some(tls::Certificates::awaited(&acme.certificate())));
@@ -440,13 +392,6 @@ fn certificates(config: &Config, acme: Option<&acme::Settings>) -> Result<Option
         (Some(cert), Some(key)) => Ok(Some(tls::Certificates::load(cert, key)?)),
         _ => Ok(None),
     }
-}
-
-/// None where certificates come from files.
-fn acme_settings(config: &Config) -> Option<acme::Settings> {
-    let config::Acme { domains, contact, directory, ca_file, .. } = config.acme.clone();
-    let folder = config.data.dir.join("acme");
-    (!domains.is_empty()).then_some(acme::Settings { domains, contact, directory, ca_file, folder })
 }
 
 fn bind(addr: SocketAddr, option: &'static str) -> Result<TcpListener, Error> {
@@ -473,104 +418,12 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
     }
 }
 
-fn threads(configured: usize) -> usize {
-    match configured {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    }
-}
-
-fn hub_settings(config: &Config) -> hub::Settings {
-    hub::Settings {
-        takeover: match config.hub.takeover {
-            config::Takeover::Newest => hub::Takeover::Newest,
-            config::Takeover::Reject => hub::Takeover::Reject,
-        },
-        reconnect_window: config.hub.reconnect_window.get(),
-        media_idle: config.hub.media_idle.get(),
-        end_on_unpublish: config.hub.on_unpublish == config::Unpublish::End,
-        max_streams: config.hub.max_streams,
-        stream_bytes: config.hub.stream_memory.bytes(),
-        process_bytes: config.hub.memory.bytes(),
-        segment_target: config.hls.segment_target.get(),
-        segment_max: config.hls.segment_max.get(),
-        ladders: config.transcode.makes_ladders(),
-    }
-}
-
-fn hls_settings(config: &config::Hls) -> hls::Settings {
-    hls::Settings {
-        part_target: config.part_target.get(),
-        hold_back_parts: config.hold_back_parts,
-        window: config.window.get(),
-        linger: config.linger.get(),
-        start_timeout: config.start_timeout.get(),
-    }
-}
-
 /// How workers are started. The path is asked for once: a program that was replaced meanwhile has another.
 fn program(config: &Config) -> Result<transcode::Program, Error> {
     let path = std::env::current_exe().map_err(|error| Error::Start(format!("no path to this program: {error}")))?;
     let data = std::path::absolute(&config.data.dir).unwrap_or_else(|_| config.data.dir.clone());
     let registry = (!config::names_gstreamer_registry()).then(|| data.join("gstreamer-registry.bin"));
     Ok(transcode::Program { path, registry })
-}
-
-fn transcode_settings(config: &Config, program: &transcode::Program) -> transcode::Settings {
-    let options = &config.transcode;
-    let chosen = options.clone();
-    transcode::Settings {
-        program: program.clone(),
-        choose: Arc::new(move |stream| rules(&chosen, stream)),
-        ladders: options.makes_ladders(),
-        idle: options.idle.get(),
-        encoder: Some(options.encoder.to_string()).filter(|name| name != "auto"),
-        preset: options.preset.to_string(),
-        sound_bitrate: options.audio_bitrate.bits(),
-        worker_memory: options.worker_memory.bytes() as u64,
-        nice: i32::from(options.nice),
-        max_ladders: options.max_ladders,
-        log_bytes: config.hub.stream_memory.bytes(),
-        stills: Some(options.thumbnails.get()).filter(|interval| !interval.is_zero()),
-        still_width: options.thumbnail_width,
-        // Nobody else wants to know.
-        listen: Some(config.doctor.listen_interval.get())
-            .filter(|interval| config.doctor.enabled && !interval.is_zero()),
-    }
-}
-
-/// The ladder of one stream.
-fn rules(options: &config::Transcode, stream: &str) -> transcode::Rules {
-    let (mode, rungs) = options.ladder(stream);
-    let rule = |rung: &config::RungRule| transcode::Rule {
-        height: rung.height,
-        frame_rate: rung.frame_rate.map(f64::from),
-        bitrate: rung.bitrate.bits(),
-    };
-    let mode = match mode {
-        config::LadderMode::Watched => transcode::Mode::Watched,
-        config::LadderMode::Rung => transcode::Mode::Rung,
-        config::LadderMode::Always => transcode::Mode::Always,
-        config::LadderMode::Off => transcode::Mode::Off,
-    };
-    transcode::Rules { mode, rungs: rungs.iter().map(rule).collect() }
-}
-
-fn webrtc_settings(config: &Config) -> webrtc::Settings {
-    webrtc::Settings {
-        listen: config.webrtc.listen,
-        threads: threads(config.server.threads),
-        max_sessions: config.webrtc.max_sessions,
-        public: config.webrtc.public_addresses.clone(),
-        discover: config.webrtc.discover.clone(),
-        advertise_local: config.webrtc.advertise_local,
-        key_interval: config.webrtc.key_interval.get(),
-    }
-}
-
-fn doctor_limits(config: &Config) -> doctor::Limits {
-    let time = |time: config::Time| Time::from_duration(time.get());
-    doctor::Limits { gop: time(config.doctor.max_gop), segment_max: time(config.hls.segment_max) }
 }
 
 /// What the sessions over WebRTC say of their streams.
@@ -592,47 +445,5 @@ fn contacts(webrtc: Option<WebRtc>) -> doctor::Contacts {
 }
 
 fn signalling(config: &Config, webrtc: WebRtc, access: Access, doctor: Option<Doctor>) -> http::Signalling {
-    http::Signalling { webrtc, access, doctor, offers: Current::new(offers(config)) }
-}
-
-fn offers(config: &Config) -> http::Offers {
-    // One that cannot be read was refused before.
-    let servers = config.webrtc.ice_servers.iter().filter_map(|text| config::ice_server(text).ok());
-    let server = |config::IceServer { url, username, credential }| http::IceServer { url, username, credential };
-    http::Offers { ice_servers: servers.map(server).collect(), wait: config.webrtc.wait.get() }
-}
-
-fn rtmp_settings(config: &config::Rtmp) -> rtmp::Settings {
-    let defaults = rtmp::Settings::default();
-    rtmp::Settings {
-        max_connections: config.max_connections,
-        start_timeout: config.handshake_timeout.get(),
-        limits: rtmp::chunk::Limits { message: config.max_message.bytes(), ..defaults.limits },
-        ..defaults
-    }
-}
-
-fn viewer_policy(config: &Config) -> http::Policy {
-    http::Policy {
-        ids: config.hls.viewer_ids,
-        per_stream: config.access.viewers_per_stream,
-        per_address: config.access.viewers_per_address,
-    }
-}
-
-fn http_settings(config: &Config) -> http::Settings {
-    http::Settings {
-        listen: config.http.listen,
-        tls_listen: config.http.tls_listen,
-        threads: config.server.threads,
-        max_connections: config.http.max_connections,
-        header_timeout: config.http.header_timeout.get(),
-        idle_timeout: config.http.idle_timeout.get(),
-        write_timeout: config.http.write_timeout.get(),
-        allow_origins: config.http.allow_origins.clone(),
-        trusted_proxies: config.http.trusted_proxies.clone(),
-        referrers: config.access.referrers.clone(),
-        empty_referrer: config.access.empty_referrer,
-        ..http::Settings::default()
-    }
+    http::Signalling { webrtc, access, doctor, offers: Current::new(settings::offers(config)) }
 }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{
-    hls_settings, http_settings, hub_settings, offers, policy, rtmp_settings, transcode_settings, webrtc_settings,
-};
+use super::settings;
 use crate::access::Access;
 use crate::config::{Apply, Config};
 use crate::current::Current;
@@ -40,16 +38,16 @@ impl Parts {
         if let Some(logging) = &self.logging {
             logging.apply(&config.log.level, config.log.format);
         }
-        self.access.configure(&config.access.keys, policy(config));
+        self.access.configure(&config.access.keys, settings::access_policy(config));
         // The transcoder first: it is asked about every stream that the hub lets start with a ladder.
-        self.transcoder.apply(transcode_settings(config, &self.program));
-        self.hub.apply(hub_settings(config));
-        self.hls.apply(hls_settings(&config.hls));
+        self.transcoder.apply(settings::transcode(config, &self.program));
+        self.hub.apply(settings::hub(config));
+        self.hls.apply(settings::hls(&config.hls));
         if let Some(webrtc) = &self.webrtc {
-            webrtc.apply(webrtc_settings(config));
+            webrtc.apply(settings::webrtc(config));
         }
-        self.edge.apply(http_settings(config), offers(config));
-        self.rtmp.apply(rtmp_settings(&config.rtmp));
+        self.edge.apply(settings::http(config), settings::offers(config));
+        self.rtmp.apply(settings::rtmp(&config.rtmp));
         self.reload_interval.set(config.tls.reload_interval.get());
     }
 }
