@@ -16,6 +16,7 @@
 //! | [`access`] | who may publish, watch and administer: names, keys, grants | logs a secret |
 //! | [`events`] | what happened, in order, for whoever follows | waits for a reader |
 //! | [`fetch`] | requests to others, bounded | follows a redirect |
+//! | [`files`] | files that are whole or not there, for their owner alone | knows what is in them |
 //! | [`current`] | values that are replaced while they are in use | knows what they mean |
 //! | [`logging`] | log lines: filter, format, standard error | knows what is logged |
 //! | [`metrics`] | the names of all counters, and their rendering | counts |
@@ -25,7 +26,7 @@
 //! Who may import whom (kept by `tests/architecture.rs`):
 //!
 //! ```text
-//! media <- hub <- { rtmp  hls  transcode  webrtc  doctor } <- http <- server <- main        access, acme, config, current, events, fetch, logging, metrics, tls, traces: leaves
+//! media <- hub <- { rtmp  hls  transcode  webrtc  doctor } <- http <- server <- main        access, acme, config, current, events, fetch, files, logging, metrics, tls, traces: leaves
 //! ```
 //!
 //! A frame's journey: `rtmp::chunk` (bytes to message) -> `media::flv` (message to [`media::Frame`]) ->
@@ -39,6 +40,7 @@ pub mod current;
 pub mod doctor;
 pub mod events;
 pub mod fetch;
+pub mod files;
 pub mod hls;
 pub mod http;
 pub mod hub;

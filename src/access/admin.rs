@@ -5,7 +5,8 @@ use std::io;
 use std::path::Path;
 
 use super::secret::Digest;
-use super::{Error, Secret, store};
+use super::{Error, Secret};
+use crate::files;
 
 /// Name of the file.
 pub(super) const FILE: &str = "admin-token";
@@ -30,7 +31,7 @@ impl AdminToken {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Error::AdminToken(path.to_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let made = Secret::random()?;
-                store::replace(path, format!("{}\n", made.reveal()).as_bytes()).map_err(unusable)?;
+                files::replace(path, format!("{}\n", made.reveal()).as_bytes()).map_err(unusable)?;
                 Ok(AdminToken { digest: made.digest(), made: Some(made) })
             }
             Err(error) => Err(unusable(error)),

@@ -2,15 +2,15 @@
 //! a link holds across restarts. Whoever signs takes a key of its own from it; the secret itself goes nowhere.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::secret::{NoRandom, random};
+use crate::files;
 
 /// Signs with one key.
 pub type Signer = Hmac<Sha256>;
@@ -48,11 +48,7 @@ impl PlaySecret {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let secret = PlaySecret::random().map_err(io::Error::other)?;
                 // Whole or not at all: a secret that was cut off would be an error at the next start.
-                let partial = folder.join(format!("{FILE}.{}", std::process::id()));
-                let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
-                file.write_all(&secret.0)?;
-                file.sync_all()?;
-                fs::rename(&partial, &path)?;
+                files::replace(&path, &secret.0)?;
                 Ok(secret)
             }
             Err(error) => Err(error),

@@ -1,14 +1,14 @@
 //! The file of the keys that were made: `keys.json` in the data directory. Read once at start, written as a whole with every
 //! change. Holds digests and never a secret.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Error, KeyGrant, StreamPattern};
+use crate::files;
 
 /// Name of the file.
 pub(super) const FILE: &str = "keys.json";
@@ -59,37 +59,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Row>, Error> {
 /// Writes the file: whoever reads it, also after a loss of power, finds the old keys or the new ones.
 pub(super) fn write(path: &Path, keys: Vec<Row>) -> io::Result<()> {
     let text = serde_json::to_string_pretty(&Document { version: VERSION, keys })?;
-    replace(path, text.as_bytes())
-}
-
-/// Puts a file that its owner alone may read in a file's place, at once or not at all.
-pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let beside = beside(path);
-    let written = write_new(&beside, content).and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        // What is left is of no use; it is written anew the next time anyway.
-        let _ = fs::remove_file(&beside);
-    }
-    written?;
-    // The new name itself must outlive a loss of power.
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-}
-
-fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    // An older one may have been left behind with other permissions.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    path.with_file_name(name)
+    files::replace(path, text.as_bytes())
 }
 
 const VERSION: u32 = 1;
@@ -99,6 +69,7 @@ const LARGEST: u64 = 16 << 20;
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -135,7 +106,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         write(&path, vec![row("a")]).unwrap();
-        fs::write(beside(&path), "{\"vers").unwrap();
+        fs::write(path.with_file_name("keys.json.new"), "{\"vers").unwrap();
         assert_eq!(read(&path).unwrap().len(), 1);
         write(&path, vec![row("a"), row("b")]).unwrap();
         assert_eq!(read(&path).unwrap().len(), 2);

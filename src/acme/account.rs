@@ -3,6 +3,7 @@
 use std::fs;
 use std::future::Future;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Error, Settings};
 use crate::fetch::{BadTarget, Failed, Fetch, Target};
+use crate::files;
 
 /// The account of this directory: the one that is kept, or a new one.
 pub(super) async fn account(settings: &Settings) -> Result<Account, Error> {
@@ -46,22 +48,11 @@ fn path(settings: &Settings) -> PathBuf {
     settings.folder.join(format!("account-{name}.json"))
 }
 
-/// Puts a file that its owner alone may read in a file's place, at once or not at all.
+/// Keeps a file in the folder, which is made where there is none.
 pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
-    use std::io::Write;
-    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-    let failed = |source| Error::File { path: path.to_owned(), source };
-    let written = || {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let fresh = path.with_extension("new");
-        let _ = fs::remove_file(&fresh);
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)
-    };
-    written().map_err(failed)
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.and_then(|()| files::replace(path, content)).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
 /// Requests to the authority.

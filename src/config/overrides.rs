@@ -1,9 +1,8 @@
 //! What the API set: a file in the data directory, written as the configuration file is, in a layer between that and the
 //! environment. `control` changes it; `args` reads it with the others. An operator may edit or remove it.
 
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use toml::{Table, Value};
 
@@ -13,6 +12,7 @@ use super::error::Origin;
 use super::file::File;
 use super::load::{self, DATA_DIR, Effective, Input};
 use super::options::{self, Spec};
+use crate::files;
 
 /// Where it is.
 pub(super) fn path(input: &Input) -> PathBuf {
@@ -40,13 +40,7 @@ pub(super) fn changed(input: &Input, effective: &Effective, changes: &Changes) -
 
 /// Puts the file in its place, whole or not at all. It may hold passwords.
 pub(super) fn write(file: &File) -> io::Result<()> {
-    let path = file.path();
-    let fresh = path.with_extension("toml.new");
-    let mut out = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    out.write_all(file.text().as_bytes())?;
-    out.sync_all()?;
-    std::fs::rename(&fresh, path)?;
-    std::fs::File::open(path.parent().unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all())
+    files::replace(file.path(), file.text().as_bytes())
 }
 
 fn named(option: &str) -> Result<&'static Spec, String> {
