@@ -119,6 +119,26 @@ test('a key is made, its secret shown once, then rotated and revoked', async () 
   assert.equal((await administer(server, '/api/v1/keys')).keys.length, 0);
 });
 
+test('the key of a stream is rotated where the stream is, and its publisher goes', async () => {
+  const post = (path, body) => fetch(`${server.admin}/api/v1${path}`, { method: 'POST', headers: { Authorization: `Bearer ${ADMIN_TOKEN}`, 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+  const { id, secret } = await (await post('/keys', { stream: 'keyed', label: 'Bob' })).json();
+  const keyed = publish(server, `keyed?key=${secret}`);
+  await go('streams');
+  await page.locator('.streams li[data-stream=keyed] .chip[data-state=live]').waitFor();
+  await go('streams/keyed');
+  await page.locator('header .chip[data-state=live]').waitFor();
+  await page.getByRole('button', { name: 'Rotate key' }).click();
+  await answer('Rotate');
+  assert.notEqual(await page.locator('dialog code').first().textContent(), secret);
+  await answer('Done');
+  await page.locator('header .chip[data-state=waiting]').waitFor();
+  await keyed.stop();
+  await page.getByRole('button', { name: 'End stream' }).click();
+  await answer('End');
+  await said('The stream is over');
+  await fetch(`${server.admin}/api/v1/keys/${id}`, { method: 'DELETE', headers: { Authorization: `Bearer ${ADMIN_TOKEN}` } });
+});
+
 test('a link for viewers is made', async () => {
   await go('keys');
   await page.locator('#link-stream').fill('show');

@@ -2,12 +2,11 @@
 
 import { el } from '../../ui/dom';
 import { api, at, reach, type Key, type Version } from '../api';
-import { act, ask, tell } from '../ask';
+import { act, ask } from '../ask';
 import { date } from '../format';
-import { button, copyLine, recipes, table } from '../parts';
+import { button, copyLine, table } from '../parts';
+import { type Made, rotator, showMade } from '../secret';
 import type { View } from '../view';
-
-type Made = Key & { secret: string };
 
 export function keysView(): View {
   const list = el('div');
@@ -41,28 +40,13 @@ function makeKey(load: () => Promise<void>): HTMLElement {
 
 function row(key: Key, load: () => Promise<void>): (Node | string)[] {
   const name = key.label || key.id;
-  const rotate = button('Rotate…');
-  rotate.addEventListener('click', () => void ask(`Rotate ${name}?`, 'The key gets another secret. What the old one opened ends at once.', 'Rotate').then((yes) => {
-    if (yes) {
-      void act(rotate, async () => {
-        const made = await api.post<Made>(at`/keys/${key.id}/rotate`);
-        void showMade(made).then(load);
-      }, 'The key has another secret.');
-    }
-  }));
+  const rotate = rotator('Rotate…', () => ({ id: key.id, name }), load);
   const revoke = button('Revoke…', 'danger');
   revoke.addEventListener('click', () => void ask(`Revoke ${name}?`, 'It opens nothing any more, and what it opened ends at once.', 'Revoke').then((yes) => {
     if (yes) void act(revoke, () => api.delete(at`/keys/${key.id}`), 'The key is revoked.').then(load);
   }));
   const actions = key.origin === 'config' ? el('span', { class: 'soft' }, 'in the configuration') : el('span', { class: 'actions' }, rotate, revoke);
   return [key.label || '–', key.stream ?? 'every name', key.grant === 'play' ? 'watching' : 'publishing', date(key.made_ms), date(key.used_ms), key.origin === 'config' ? 'configuration' : 'here', actions];
-}
-
-async function showMade(made: Made): Promise<void> {
-  const version = await api.get<Version>('/version');
-  const name = made.stream !== null && !made.stream.includes('*') ? made.stream : 'NAME';
-  const use = made.grant === 'publish' ? [recipes(reach(version), name, made.secret)] : [];
-  await tell('The secret of this key', el('p', {}, 'It is shown this once: copy it now. Who has lost it rotates the key.'), copyLine('Secret', made.secret), ...use);
 }
 
 function makeLink(): HTMLElement {

@@ -9,6 +9,7 @@ import { bits, span } from '../format';
 import { TimeGraph } from '../graph';
 import type { Live } from '../live';
 import { button, chip, findings, health, table } from '../parts';
+import { rotator } from '../secret';
 import type { View } from '../view';
 import { Timeline } from './timeline';
 
@@ -32,6 +33,11 @@ export function streamView(live: Live, name: string): View {
   let gop = 0;
   let busy = false;
 
+  // Only where a key let the publisher in.
+  let key: string | null = null;
+  const rotate = rotator('Rotate key…', () => ({ id: key ?? '', name: `the key of ${name}` }), () => refresh());
+  toggle(rotate, true);
+
   const refresh = async () => {
     if (busy) return;
     busy = true;
@@ -48,7 +54,9 @@ export function streamView(live: Live, name: string): View {
   const show = (stream: Stream) => {
     state.show(stream.state);
     status.replaceChildren(state.element, health(stream.health));
-    const { protocol, peer, client, key } = stream.publisher;
+    const { protocol, peer, client } = stream.publisher;
+    key = stream.publisher.key;
+    toggle(rotate, key === null);
     text(facts, `${protocol.toUpperCase()} from ${peer}${client && ` (${client})`}${key === null ? '' : `, key ${key}`} · ${span(Date.now() - stream.since_ms)} · ${stream.sessions} publishing session${stream.sessions === 1 ? '' : 's'}`);
     wrong.replaceChildren(el('h2', {}, 'What is wrong'), findings(stream.findings));
     gop = stream.ingest.gop_s;
@@ -80,7 +88,7 @@ export function streamView(live: Live, name: string): View {
   end.addEventListener('click', () => void ask(`End ${name}?`, 'Its publisher is closed and its viewers are told that the show is over.', 'End').then((yes) => {
     if (yes) void act(end, () => api.post(`${path}/end`), 'The stream is over.').then(refresh);
   }));
-  actions.append(mark, kick, end);
+  actions.append(mark, rotate, kick, end);
 
   const draw = () => {
     for (const [key, graph] of Object.entries(graphs)) graph.draw(samples.map((sample) => sample[key as keyof typeof graphs]));
