@@ -237,7 +237,27 @@ fn what_options_ask_of_each_other_is_told_where_it_was_set() {
         ),
         (
             "[http]\ntls_listen = \"0.0.0.0:8443\"",
-            "h.toml:2:14: http.tls_listen: TLS needs a certificate; set tls.cert and tls.key to PEM files, or leave this empty",
+            "h.toml:2:14: http.tls_listen: TLS needs a certificate; set tls.cert and tls.key to PEM files, or acme.domains, or leave this empty",
+        ),
+        (
+            "[acme]\naccept_terms = true\ndomains = [\"live.example.org\"]",
+            "h.toml:3:11: acme.domains: the authority looks at port 443: set http.tls_listen, to \"0.0.0.0:443\" or where that port leads",
+        ),
+        (
+            "[acme]\naccept_terms = true\ndomains = [\"*.example.org\"]\n[http]\ntls_listen = \"0.0.0.0:8443\"",
+            "h.toml:3:11: acme.domains: \"*.example.org\" is no name that a certificate is given for; write it as \"live.example.org\", without a star",
+        ),
+        (
+            "[acme]\ndomains = [\"live.example.org\"]\n[http]\ntls_listen = \"0.0.0.0:8443\"",
+            "h.toml:2:11: acme.domains: no certificate is got before the authority's terms are agreed to; read them and set acme.accept_terms to true",
+        ),
+        (
+            "[acme]\ncontact = \"nobody\"",
+            "h.toml:2:11: acme.contact: \"nobody\" is no mail address; write it as \"ops@example.org\"",
+        ),
+        (
+            "[acme]\ndirectory = \"letsencrypt\"",
+            "h.toml:2:13: acme.directory: this is no address of a web server; write it as https://example.org/path, without a user",
         ),
         (
             "[http]\npublic_url = \"live.example.org\"",

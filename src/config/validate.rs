@@ -172,8 +172,8 @@ fn acme(config: &Config, findings: &mut Findings<'_>) {
             findings.add(&["acme.domains"], format!("{domain:?} is no name that a certificate is given for; {remedy}"));
         }
     }
-    if acme.directory.parse::<Target>().is_err() {
-        findings.add(&["acme.directory"], format!("{:?} is no address; {}", acme.directory, crate::fetch::BadTarget));
+    if let Err(bad) = acme.directory.parse::<Target>() {
+        findings.add(&["acme.directory"], bad.to_string());
     }
     if !acme.contact.is_empty() && (!acme.contact.contains('@') || acme.contact.contains([' ', ':'])) {
         findings
@@ -183,7 +183,7 @@ fn acme(config: &Config, findings: &mut Findings<'_>) {
         return;
     }
     if !acme.accept_terms {
-        let problem = "no certificate is got before the authority's terms are agreed to; read them and set it to true";
+        let problem = "no certificate is got before the authority's terms are agreed to; read them and set acme.accept_terms to true";
         findings.add(&["acme.accept_terms", "acme.domains"], problem.to_owned());
     }
     if config.http.tls_listen.is_none() {
