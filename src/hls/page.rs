@@ -49,15 +49,12 @@ impl Pages {
     }
 }
 
-/// Whether any rendition is more than a part further than it is said to be, or came or went.
+/// Whether any rendition is more than a part further than it is said to be, or came or went. How many parts a segment had
+/// that is over is not known here, so that another segment always counts.
 fn outrun(said: &Reports, now: &Reports) -> bool {
     let further = |(name, (msn, part)): &(Arc<str>, Position)| {
         let Some((_, (old, old_part))) = said.iter().find(|(other, _)| other == name) else { return true };
-        match msn.saturating_sub(*old) {
-            0 => *part > old_part + 1,
-            1 => *part > 0,
-            _ => true,
-        }
+        msn > old || *part > old_part + 1
     };
     said.len() != now.len() || now.iter().any(further)
 }

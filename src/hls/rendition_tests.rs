@@ -126,10 +126,11 @@ async fn a_rendition_that_stands_still_says_how_far_the_others_went() {
     go((3, 3));
     let (fresh, text) = ask().await;
     assert!(fresh != etag && text.ends_with("LAST-MSN=3,LAST-PART=3\n"), "{text}");
+    // The segment may have had any number of parts after that.
     go((4, 0));
-    assert_eq!(ask().await.0, fresh);
+    assert!(ask().await.1.ends_with("LAST-MSN=4,LAST-PART=0\n"));
     go((4, 1));
-    assert!(ask().await.1.ends_with("LAST-MSN=4,LAST-PART=1\n"));
+    assert!(ask().await.1.ends_with("LAST-MSN=4,LAST-PART=0\n"));
     rendition.shared.positions.lock().unwrap().retain(|(name, _)| &**name != "audio");
     assert!(!ask().await.1.contains("RENDITION-REPORT:URI=\"audio"));
 }

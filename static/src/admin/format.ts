@@ -28,3 +28,8 @@ export function clock(ms: number): string {
 export function date(ms: number | null): string {
   return ms === null ? 'never' : new Date(ms).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 }
+
+/** `1 frame`, `2 frames`. */
+export function count(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`;
+}

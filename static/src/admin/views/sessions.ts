@@ -43,7 +43,7 @@ function row(session: Session, load: () => Promise<void>): (Node | string)[] {
   end.addEventListener('click', () => void ask(`End the session of ${session.peer}?`, session.role === 'publisher' ? 'The publisher is closed; it may come back.' : 'The viewer is sent away for a while.', 'End').then((yes) => {
     if (yes) void act(end, () => api.delete(at`/sessions/${session.id}`), 'The session was ended.').then(load);
   }));
-  const behind = session.latency_ms === null ? '' : `${(session.latency_ms / 1000).toFixed(session.latency_ms < 100 ? 2 : 1)} s`;
+  const behind = session.latency_ms === null ? '' : session.latency_ms < 100 ? `${session.latency_ms.toFixed(0)} ms` : `${(session.latency_ms / 1000).toFixed(1)} s`;
   const link = [session.rtt_ms === null ? '' : `${session.rtt_ms.toFixed(0)} ms round trip`, session.loss ? `${(session.loss * 100).toFixed(1)} % lost` : '', session.trouble ?? ''].filter(Boolean).join(', ');
   return [
     el('a', { href: at`#/streams/${session.stream}` }, session.stream),

@@ -5,7 +5,7 @@ import { el, text, toggle } from '../../ui/dom';
 import { icon } from '../../ui/icons';
 import { api, at, Problem, reach, ROOT, type Happened, type Sample, type Stream, type Version } from '../api';
 import { act, ask, prompt } from '../ask';
-import { bits, span } from '../format';
+import { bits, count, span } from '../format';
 import { TimeGraph } from '../graph';
 import type { Live } from '../live';
 import { button, chip, findings, health, table } from '../parts';
@@ -57,7 +57,7 @@ export function streamView(live: Live, name: string): View {
     const { protocol, peer, client } = stream.publisher;
     key = stream.publisher.key;
     toggle(rotate, key === null);
-    text(facts, `${protocol.toUpperCase()} from ${peer}${client && ` (${client})`}${key === null ? '' : `, key ${key}`} · ${span(Date.now() - stream.since_ms)} · ${stream.sessions} publishing session${stream.sessions === 1 ? '' : 's'}`);
+    text(facts, `${protocol.toUpperCase()} from ${peer}${client && ` (${client})`}${key === null ? '' : `, key ${key}`} · ${span(Date.now() - stream.since_ms)} · ${count(stream.sessions, 'publishing session')}`);
     wrong.replaceChildren(el('h2', {}, 'What is wrong'), findings(stream.findings));
     gop = stream.ingest.gop_s;
     // A list that is open under somebody's finger stays as it is.
@@ -142,7 +142,7 @@ function tracks(stream: Stream): HTMLElement {
     track.codecs,
   ]);
   const { repairs, dropped } = stream.ingest;
-  return card('Tracks', table('Tracks', ['Track', 'Codec', 'Format', 'Codec string'], rows), ...loudness(stream), el('p', { class: 'soft' }, `${repairs} timestamps set right, ${dropped} frames not used.`));
+  return card('Tracks', table('Tracks', ['Track', 'Codec', 'Format', 'Codec string'], rows), ...loudness(stream), el('p', { class: 'soft' }, `${count(repairs, 'timestamp')} set right, ${count(dropped, 'frame')} not used.`));
 }
 
 /** One line; nothing before the sound was measured. */
