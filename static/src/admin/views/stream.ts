@@ -180,7 +180,9 @@ function ladder(stream: Stream, path: string, refresh: () => Promise<void>): HTM
       order.blur();
       void act(document.createElement('button'), () => api.post(`${path}${at`/rungs/${rung.name}/${order.value}`}`), `${rung.name}: ${ORDERS[order.value]}.`).then(refresh);
     });
-    const load = rung.state === 'live' ? `${rung.fps.toFixed(0)} fps, ${rung.encode_ms.toFixed(1)} ms, ${(rung.lag * 1000).toFixed(0)} ms behind` : '';
+    const behind = `${(rung.lag * 1000).toFixed(0)} ms behind`;
+    const work = rung.height > 0 ? `${rung.fps.toFixed(0)} fps, ${rung.encode_ms.toFixed(1)} ms, ${behind}` : behind;
+    const load = rung.state === 'live' ? work : '';
     return [rung.name, state.element, rung.height > 0 ? `${rung.width}×${rung.height}` : 'sound', rung.bitrate > 0 ? bits(rung.bitrate) : '', load, rung.encoder, String(rung.dropped), order];
   });
   const notes = [stream.ladder.advice, stream.ladder.trouble?.what].flatMap((note) => (note == null ? [] : [el('p', { class: 'remedy' }, note)]));
