@@ -13,8 +13,8 @@ use flate2::write::GzEncoder;
 use super::Rendered;
 use super::window::Position;
 
-/// How far the other renditions of the presentation are, as EXT-X-RENDITION-REPORT says it.
-pub(super) type Reports = Vec<(Arc<str>, Position)>;
+/// The name of another rendition of the presentation and how far it is, as EXT-X-RENDITION-REPORT says it.
+pub(super) type Report = (Arc<str>, Position);
 
 /// A rendition's playlists as they are now: each rendered when first asked for after a change, once for all viewers. Of
 /// a stream that nobody watches, nothing is rendered.
@@ -25,7 +25,7 @@ pub(super) struct Pages {
     pub(super) delta: Option<Option<Rendered>>,
     pub(super) plain: Option<Rendered>,
     /// What `full` and `delta` say of the others.
-    reports: Reports,
+    reports: Vec<Report>,
 }
 
 impl Pages {
@@ -40,23 +40,23 @@ impl Pages {
 
     /// Forgets the pages that say something untrue of the others by now: a rendition may stand still while they go on.
     /// While all is well they are a part apart at most.
-    pub(super) fn meet(&mut self, now: &Reports) {
+    pub(super) fn meet<'a>(&mut self, now: impl Iterator<Item = &'a Report> + Clone) {
         let unwritten = self.full.is_none() && self.delta.is_none();
-        if unwritten || outrun(&self.reports, now) {
+        if unwritten || outrun(&self.reports, now.clone()) {
             self.forget(false);
-            self.reports = now.clone();
+            self.reports = now.cloned().collect();
         }
     }
 }
 
 /// Whether any rendition is more than a part further than it is said to be, or came or went. How many parts a segment had
 /// that is over is not known here, so that another segment always counts.
-fn outrun(said: &Reports, now: &Reports) -> bool {
-    let further = |(name, (msn, part)): &(Arc<str>, Position)| {
+fn outrun<'a>(said: &[Report], mut now: impl Iterator<Item = &'a Report> + Clone) -> bool {
+    let further = |(name, (msn, part)): &Report| {
         let Some((_, (old, old_part))) = said.iter().find(|(other, _)| other == name) else { return true };
         msn > old || *part > old_part + 1
     };
-    said.len() != now.len() || now.iter().any(further)
+    said.len() != now.clone().count() || now.any(further)
 }
 
 /// A playlist's text, and what is made from it at most once.

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::pace::{Pace, Spacing};
 use super::packager::Plan;
-use super::page::{Pages, Reports};
+use super::page::{Pages, Report};
 use super::playlist::{self, View};
 use super::segmenter::Output;
 use super::window::{Position, Window};
@@ -28,7 +28,7 @@ pub(super) struct Shared {
     pub(super) part_hold_back: Time,
     pub(super) window: Time,
     /// Names of the renditions, and how far each is.
-    pub(super) positions: Mutex<Vec<(Arc<str>, Position)>>,
+    pub(super) positions: Mutex<Vec<Report>>,
 }
 
 /// What a rendition turned out to be so far.
@@ -133,7 +133,7 @@ impl Rendition {
         state.pace = Pace::default();
         state.memory.shrink(freed);
         state.pages.forget(true);
-        let mut positions = self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut positions = self.positions();
         positions.retain(|(name, _)| *name != self.name);
     }
 
@@ -216,17 +216,16 @@ impl Rendition {
         }
         let State { window, pages, .. } = state;
         if reload.plain {
-            return Ok(pages.plain.get_or_insert_with(|| self.render(window, &Reports::new(), View::Plain)).clone());
+            return Ok(pages.plain.get_or_insert_with(|| self.render(window, View::Plain)).clone());
         }
-        let reports = self.reports();
-        pages.meet(&reports);
+        pages.meet(self.others(&self.positions()));
         if reload.skip {
-            let delta = pages.delta.get_or_insert_with(|| self.write(window, &reports, View::Delta));
+            let delta = pages.delta.get_or_insert_with(|| self.write(window, View::Delta));
             if let Some(delta) = delta {
                 return Ok(delta.clone());
             }
         }
-        Ok(pages.full.get_or_insert_with(|| self.render(window, &reports, View::Full)).clone())
+        Ok(pages.full.get_or_insert_with(|| self.render(window, View::Full)).clone())
     }
 
     fn segment(&self, msn: u64) -> Result<Media, Refusal> {
@@ -276,16 +275,17 @@ impl Rendition {
         }
     }
 
-    fn render(&self, window: &Window, reports: &Reports, view: View) -> Rendered {
-        self.write(window, reports, view).unwrap_or_else(|| Rendered::new(String::new(), Duration::ZERO))
+    fn render(&self, window: &Window, view: View) -> Rendered {
+        self.write(window, view).unwrap_or_else(|| Rendered::new(String::new(), Duration::ZERO))
     }
 
-    fn write(&self, window: &Window, reports: &Reports, view: View) -> Option<Rendered> {
+    fn write(&self, window: &Window, view: View) -> Option<Rendered> {
+        let reports: Vec<Report> = self.others(&self.positions()).cloned().collect();
         let frame = playlist::Frame {
             path: &self.path,
             began: self.shared.began,
             part_hold_back: self.shared.part_hold_back,
-            reports,
+            reports: &reports,
         };
         let text = playlist::media(window, &frame, view)?;
         Some(Rendered::new(text, self.shared.plan.part_target.duration()))
@@ -294,7 +294,7 @@ impl Rendition {
     /// Says how far this rendition is.
     fn report(&self, own: Option<Position>) {
         let Some(own) = own else { return };
-        let mut positions = self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut positions = self.positions();
         match positions.iter_mut().find(|(name, _)| *name == self.name) {
             Some((_, position)) => *position = own,
             None => positions.push((self.name.clone(), own)),
@@ -302,9 +302,12 @@ impl Rendition {
     }
 
     /// How far the others are.
-    fn reports(&self) -> Reports {
-        let positions = self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner);
-        positions.iter().filter(|(name, _)| *name != self.name).cloned().collect()
+    fn others<'a>(&self, positions: &'a [Report]) -> impl Iterator<Item = &'a Report> + Clone {
+        positions.iter().filter(move |(name, _)| *name != self.name)
+    }
+
+    fn positions(&self) -> MutexGuard<'_, Vec<Report>> {
+        self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
