@@ -35,6 +35,7 @@ mod signalling;
 mod socket;
 mod source;
 mod still;
+mod taken;
 mod viewer;
 mod viewers;
 mod watched;

@@ -1,12 +1,11 @@
-//! WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep) over HTTP: offers and answers, candidates, farewells. Bodies are read here
-//! and nowhere else. Knows nothing of media; asks `webrtc`.
+//! WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep) over HTTP: offers and answers, candidates, farewells. Knows
+//! nothing of media; asks `webrtc`.
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request;
@@ -19,6 +18,7 @@ use super::edge::Readiness;
 use super::problem::Problem;
 use super::referrers::Referrers;
 use super::route;
+use super::taken;
 use super::viewers::Viewers;
 use crate::access::{Access, BadToken, From, Grant, Refused, StreamName};
 use crate::current::Current;
@@ -158,7 +158,7 @@ impl Signalling {
                     viewers.room(name.as_str(), ends.peer.ip()).map_err(Problem::from)?;
                 }
                 expect(&head.headers, "application/sdp")?;
-                let offer = text(body).await?;
+                let offer = taken::text(body).await?;
                 let client = Client { key: grant.key.clone(), seat: grant.seat.clone(), ..client(&head.headers, ends) };
                 let answered = match protocol {
                     Protocol::Whip => self.webrtc.publish(&name, &offer, &client, head.uri.query() == Some("test")),
@@ -180,7 +180,7 @@ impl Signalling {
                 self.of_stream(name, id)?;
                 expect(&head.headers, FRAGMENT)?;
                 let etag = if_match(&head.headers)?;
-                let body = text(body).await?;
+                let body = taken::text(body).await?;
                 let patched = self.webrtc.patch(id, etag.as_deref(), &body, &client(&head.headers, ends));
                 Ok(self.patched(patched.map_err(problem)?))
             }
@@ -392,23 +392,6 @@ fn expect(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("the body must be {wanted}")).with(accept, wanted))
 }
 
-async fn text(mut body: Incoming) -> Result<String, Problem> {
-    let read = async {
-        let mut bytes = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-            bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-            if bytes.len() > LARGEST {
-                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 64 KiB"));
-            }
-        }
-        Ok(bytes)
-    };
-    let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
-    let bytes = tokio::time::timeout(PATIENCE, read).await.map_err(late)??;
-    String::from_utf8(bytes.to_vec()).map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the body is no text"))
-}
-
 fn client(headers: &HeaderMap, ends: Ends) -> Client {
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     Client {
@@ -445,10 +428,6 @@ const EXPOSED: HeaderValue =
     HeaderValue::from_static("Location, ETag, Link, Accept-Patch, Accept-Post, Retry-After, WWW-Authenticate");
 /// By name: a star does not stand for Authorization (Fetch standard, section 3.3.3).
 const ASKED: HeaderValue = HeaderValue::from_static("Authorization, Content-Type, If-Match");
-/// Bytes of a body.
-const LARGEST: usize = 64 * 1024;
-/// A body is here within this time.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Characters of a client's name.
 const LONGEST_AGENT: usize = 128;
 

@@ -1,11 +1,8 @@
 //! One call of the admin API, read and checked before anything acts on it: parameters, query, body, and who calls.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 use serde::de::{DeserializeOwned, Error};
@@ -91,23 +88,6 @@ pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D
     whole.ok_or_else(|| D::Error::custom("not a whole number from 0 on"))
 }
 
-/// Reads a body to its end, within its bounds of size and time.
-pub(super) async fn body(mut body: Incoming) -> Result<Bytes, Problem> {
-    let read = async {
-        let mut bytes = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| Problem::bad_request(error.to_string()))?;
-            bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-            if bytes.len() > LARGEST {
-                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 64 KiB"));
-            }
-        }
-        Ok(bytes.freeze())
-    };
-    let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
-    tokio::time::timeout(PATIENCE, read).await.map_err(late)?
-}
-
 /// An answer in JSON.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Response<Body>, Problem> {
     let failed = |error: serde_json::Error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
@@ -152,10 +132,6 @@ fn read_query(query: &str, taken: &[Param]) -> Result<Vec<(&'static str, String)
 
 /// The largest whole number below which a double has every other.
 const EXACT: f64 = 9_007_199_254_740_992.0;
-/// Bytes of a body.
-const LARGEST: usize = 64 * 1024;
-/// A body is here within this time.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of a value in a query: names and ids have 64 at most.
 const LONGEST_VALUE: usize = 128;
 

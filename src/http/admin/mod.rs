@@ -42,6 +42,7 @@ use super::pages::Pages;
 use super::problem::Problem;
 use super::settings::Settings;
 use super::signalling::Ends;
+use super::taken;
 use super::viewer::{admitted, behead, plain};
 use super::viewers::{Counts, Viewers};
 use super::worker::{Crew, Shared};
@@ -304,7 +305,7 @@ impl Operator {
             true => Who::Anybody,
             false => self.identity.of(&head.method, &head.headers, peer).await?,
         };
-        let body = call::body(body).await?;
+        let body = taken::body(body).await?;
         let call = Call::new((who, peer), head.headers, params, (head.uri.query(), route.query), body)?;
         self.run(route, &call).await
     }
